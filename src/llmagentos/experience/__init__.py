@@ -1,0 +1,1 @@
+"""Episodes, stored and selected."""

@@ -1,0 +1,1 @@
+"""Processes, system calls, scheduling and the journal."""

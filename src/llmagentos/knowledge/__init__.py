@@ -1,0 +1,1 @@
+"""Facts with sources and full-text search."""

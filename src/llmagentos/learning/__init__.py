@@ -1,0 +1,1 @@
+"""Learners: episodes and practice to candidates."""

@@ -1,0 +1,1 @@
+"""Model library, engines, transcripts' renderer and adapters. They do not know tasks, agents or learning."""

@@ -1,0 +1,1 @@
+"""Agent programs: generators that yield system calls and do no I/O."""

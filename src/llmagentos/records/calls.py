@@ -1,0 +1,149 @@
+"""System calls: everything a program may ask of the kernel.
+
+In: a program yields one of these records. Out: the kernel's reply, of the type each call names.
+A call can be iterated, so that `reply = yield from Generate(...)` is checked by a type checker.
+It does not know who answers, or how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeAlias, TypeVar, cast
+
+from llmagentos.records.generation import Completion, Sampling
+from llmagentos.records.identity import JSON
+from llmagentos.records.message import Message, ToolCall, ToolSpec
+
+ReplyT = TypeVar("ReplyT")
+
+
+@dataclass(frozen=True)
+class SystemCall(Generic[ReplyT]):
+    """A request to the kernel; iterating it yields itself once and returns the reply."""
+
+    def __iter__(self) -> Generator[SystemCall[Any], Any, ReplyT]:
+        reply = yield self
+        return cast(ReplyT, reply)
+
+
+@dataclass(frozen=True)
+class Generate(SystemCall[Completion]):
+    """Append `messages` to the transcript and let the model take the assistant's turn."""
+
+    messages: tuple[Message, ...] = ()
+    """Only what is new since the last call: the transcript is append-only."""
+    sampling: Sampling | None = None
+    """None takes the process's sampling settings."""
+    forced: str | None = None
+    """When given, nothing is sampled: the text is the reply, recorded as a demonstration."""
+
+
+@dataclass(frozen=True)
+class ActResult:
+    """What the environment answered to an action."""
+
+    observation: str
+    reward: float
+    terminated: bool
+    truncated: bool
+    info: dict[str, JSON] = field(default_factory=dict)
+    """The JSON-able part of Gymnasium's info."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the episode is over."""
+        return self.terminated or self.truncated
+
+
+@dataclass(frozen=True)
+class Act(SystemCall[ActResult]):
+    """Act on the process's environment."""
+
+    action: JSON
+    """Text for a language environment, an element of the action space for others."""
+    call: ToolCall | None = None
+    """The tool call that the action is, where it is one: permissions are asked about it."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a program finds when it looks at its environment for the first time."""
+
+    text: str
+    instructions: str = ""
+    tools: tuple[ToolSpec, ...] = ()
+    value: JSON = None
+    """The observation itself where it is not text."""
+
+
+@dataclass(frozen=True)
+class Observe(SystemCall[Observation]):
+    """Reset the process's environment to its task and look."""
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """What a tool of the system answered; a failure is data."""
+
+    value: JSON = None
+    error: str = ""
+    """Empty when the tool succeeded."""
+
+
+@dataclass(frozen=True)
+class CallTool(SystemCall[ToolResult]):
+    """Use a tool of the system."""
+
+    call: ToolCall
+
+
+@dataclass(frozen=True)
+class Recall(SystemCall[tuple[str, ...]]):
+    """Ask the knowledge base; the reply is statements, best first."""
+
+    query: str
+    limit: int = 5
+
+
+@dataclass(frozen=True)
+class Remember(SystemCall[str]):
+    """State a fact; the reply is its identifier."""
+
+    statement: str
+
+
+@dataclass(frozen=True)
+class Sleep(SystemCall[None]):
+    """Wait for `seconds`."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Now(SystemCall[float]):
+    """Seconds since the epoch, journaled so that a replay sees the same."""
+
+
+@dataclass(frozen=True)
+class Random(SystemCall[float]):
+    """A number in [0, 1), journaled so that a replay sees the same."""
+
+
+@dataclass(frozen=True)
+class Spawn(SystemCall[str]):
+    """Start another program as a child process; the reply is its identifier."""
+
+    program: str
+    arguments: dict[str, JSON] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Wait(SystemCall[JSON]):
+    """Wait for a child process; the reply is its result."""
+
+    process: str
+
+
+ProgramRun: TypeAlias = Generator[SystemCall[Any], Any, JSON]
+"""A running program: yields system calls, receives replies, returns a JSON result."""

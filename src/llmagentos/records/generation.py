@@ -1,0 +1,54 @@
+"""What is asked of an engine and what comes back.
+
+In: tokens and sampling settings. Out: sampled tokens with their log-probabilities.
+It does not know which engine answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias, Literal
+
+FinishReason: TypeAlias = Literal["stop", "length", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are drawn."""
+
+    max_tokens: int = 256
+    """Upper limit of new tokens, at least 0."""
+    temperature: float = 0.0
+    """0 is greedy; must not be negative."""
+    top_p: float = 1.0
+    """Nucleus mass in (0, 1]."""
+    seed: int = 0
+    """With the position it determines every draw (counter-based): the batch's composition does not matter."""
+    stop: tuple[str, ...] = ()
+    """Strings that end the reply; they are cut from the text."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One sequence to continue."""
+
+    prompt: tuple[int, ...]
+    sampling: Sampling = Sampling()
+    adapter: str | None = None
+    """Name of an adapter loaded into the engine; None is the bare base model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The continuation of one sequence."""
+
+    tokens: tuple[int, ...]
+    """Sampled tokens, the end-of-turn token included when it was sampled."""
+    text: str
+    """The tokens decoded without special tokens, cut before a stop string."""
+    logprobs: tuple[float, ...] | None
+    """Natural log-probability of each token under the distribution that it was sampled from before top-p; None where the engine has none."""
+    finish: FinishReason
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    """Prompt tokens whose keys and values were not computed again."""

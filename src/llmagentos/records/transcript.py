@@ -1,0 +1,58 @@
+"""What a run looked like to the model: token segments, appended and never tokenised again.
+
+In: token ids from the renderer and the engine. Out: one flat sequence, with masks of what may train.
+It does not know text, chat formats or any model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias, Literal
+
+SegmentOrigin: TypeAlias = Literal["prompt", "sampled", "demonstration", "tool", "environment"]
+"""Who produced the tokens. Only `sampled` and `demonstration` may ever enter a loss."""
+
+TRAINABLE: frozenset[str] = frozenset({"sampled", "demonstration"})
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Consecutive tokens with one origin."""
+
+    origin: SegmentOrigin
+    tokens: tuple[int, ...]
+    logprobs: tuple[float, ...] | None = None
+    """Natural log-probability of each sampled token under the policy that sampled it; None where the engine has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """The append-only token history of one run."""
+
+    model: str
+    """Name of the base model whose tokenizer made the tokens."""
+    segments: tuple[Segment, ...] = ()
+
+    def append(self, *segments: Segment) -> Transcript:
+        """A new transcript with `segments` at its end; this one is unchanged."""
+        return Transcript(self.model, self.segments + segments)
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """All tokens in order."""
+        return tuple(token for segment in self.segments for token in segment.tokens)
+
+    @property
+    def trainable(self) -> tuple[bool, ...]:
+        """For each token of `tokens`, whether it may enter a loss."""
+        return tuple(segment.origin in TRAINABLE for segment in self.segments for _ in segment.tokens)
+
+    @property
+    def logprobs(self) -> tuple[float, ...]:
+        """For each token of `tokens`, the recorded log-probability, NaN where there is none."""
+        nan = float("nan")
+        return tuple(
+            value
+            for segment in self.segments
+            for value in (segment.logprobs if segment.logprobs is not None else (nan,) * len(segment.tokens))
+        )

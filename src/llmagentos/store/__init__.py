@@ -1,0 +1,1 @@
+"""The only door to the system's database, blobs and locks."""

@@ -1,0 +1,1 @@
+"""Typed tools, permissions and the audit chain."""
