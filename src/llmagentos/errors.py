@@ -15,6 +15,7 @@
     ├── KernelError            a fault of the kernel, raised inside the program
     │   ├── PermissionDenied   a rule (or none) forbids the call
     │   └── BudgetExceeded     steps, tokens or time are used up
+    ├── SourceError            a file or page that cannot be read as a document
     ├── EnvironmentFault       an environment raised, hung or broke its protocol
     ├── LearningError          a learner cannot learn from what it was given
     ├── GateError              a verdict cannot be reached (too few tasks, no rule)
@@ -105,6 +106,10 @@ class PermissionDenied(KernelError):
 
 class BudgetExceeded(KernelError):
     """Steps, tokens or time are used up."""
+
+
+class SourceError(LLMAgentOSError):
+    """A file or page that cannot be read as a document."""
 
 
 class EnvironmentFault(LLMAgentOSError):
