@@ -49,6 +49,8 @@ class ActResult:
     truncated: bool
     info: dict[str, JSON] = field(default_factory=dict)
     """The JSON-able part of Gymnasium's info."""
+    value: JSON = None
+    """The observation itself where it is not text."""
 
     @property
     def done(self) -> bool:

@@ -1,0 +1,23 @@
+"""`demonstrate`: an expert's actions, written into the transcript as if the model had said them.
+
+In: the expert, a function observation -> action. Out: episodes with the prompts and segments of `react`,
+so that a learner imitates exactly what the model will be asked.
+It does not know how the expert decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from llmagentos.programs.react import play
+from llmagentos.programs.registry import load
+from llmagentos.records.calls import Observe, ProgramRun
+
+
+def demonstrate(
+    function: Callable[[str], str] | str, instructions: str = "", examples: Sequence[Sequence[str]] = ()
+) -> ProgramRun:
+    """Play the environment by `function` (or its qualified name); nothing is sampled."""
+    expert = load(function) if isinstance(function, str) else function
+    seen = yield from Observe()
+    return (yield from play(seen, (), instructions, examples, expert))

@@ -1,0 +1,56 @@
+"""How a run opens: the system message, worked examples and the first thing seen.
+
+In: an `Observation`, examples and a person's goal. Out: the messages of the first `Generate`.
+Every token here is paid for in every run, so the tools are written compactly.
+It does not know tokens or chat formats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from llmagentos.records.identity import JSON
+from llmagentos.records.message import Message, ToolSpec
+
+CALL_FORM = 'Call a tool with one JSON object: {"tool": {"argument": "value"}}. Otherwise answer in words.'
+
+
+def opening(
+    instructions: str, tools: Sequence[ToolSpec], examples: Sequence[Sequence[str]], first: Message
+) -> tuple[Message, ...]:
+    """System message, then each example `[observation, reply, observation, reply, ...]`, then `first`."""
+    system = system_text(instructions, tools)
+    messages = [Message("system", system)] if system else []
+    for example in examples:
+        for position, text in enumerate(example):
+            messages.append(Message("assistant" if position % 2 else "user", text))
+    return (*messages, first)
+
+
+def system_text(instructions: str, tools: Sequence[ToolSpec]) -> str:
+    """Instructions, one line for each tool and one on how to call them."""
+    parts = [instructions.strip()] if instructions.strip() else []
+    if tools:
+        parts += ["Tools:", *(f"- {describe_tool(tool)}" for tool in tools), CALL_FORM]
+    return "\n".join(parts)
+
+
+def describe_tool(tool: ToolSpec) -> str:
+    """`name(argument, number: integer, optional?): description`; an argument without a type is text."""
+    required = tool.parameters.get("required", ())
+    properties: Mapping[str, JSON] = tool.parameters.get("properties") or {}
+    arguments = ", ".join(
+        f"{name}{'' if name in required else '?'}{_type_of(schema)}" for name, schema in properties.items()
+    )
+    return f"{tool.name}({arguments})" + (f": {tool.description.strip()}" if tool.description else "")
+
+
+def _type_of(schema: JSON) -> str:
+    if not isinstance(schema, Mapping):
+        return ""
+    if "enum" in schema:
+        return ": " + "|".join(str(value) for value in schema["enum"])
+    kind = schema.get("type", "string")
+    if kind == "array" and isinstance(schema.get("items"), Mapping):
+        return f": list of {schema['items'].get('type', 'anything')}"
+    return "" if kind == "string" else f": {kind if isinstance(kind, str) else '|'.join(kind)}"

@@ -1,0 +1,25 @@
+"""`policy`: a plain function observation -> action plays the environment; nothing is generated.
+
+In: the function, or its qualified name. Out: actions. Baselines, experts and control agents run so.
+It does not know whether the function is any good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from llmagentos.programs.registry import load
+from llmagentos.records.calls import Act, Observe, ProgramRun
+from llmagentos.records.identity import JSON
+
+
+def policy(function: Callable[[JSON], JSON] | str) -> ProgramRun:
+    """Play to the end. The function sees text, or the observation itself where it is not text."""
+    decide = load(function) if isinstance(function, str) else function
+    seen = yield from Observe()
+    action = decide(seen.text if seen.value is None else seen.value)
+    while True:
+        result = yield from Act(action)
+        if result.done:
+            return action
+        action = decide(result.observation if result.value is None else result.value)

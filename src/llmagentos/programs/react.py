@@ -1,0 +1,87 @@
+"""`react`: reason and act. The model's reply is a tool call or words; what follows is appended and it goes on.
+
+In: an environment with tools, tools of the system, or both. Out: actions, calls and the last reply.
+It does not know what the tools do, nor who reads its words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+import msgspec
+
+from llmagentos.programs.opening import opening
+from llmagentos.programs.parsing import parse_call
+from llmagentos.records.calls import Act, CallTool, Generate, Observation, Observe, ProgramRun, SystemCall
+from llmagentos.records.identity import JSON
+from llmagentos.records.message import Message, ToolSpec
+
+
+def react(
+    goal: str = "",
+    tools: Sequence[dict[str, JSON]] = (),
+    instructions: str = "",
+    examples: Sequence[Sequence[str]] = (),
+) -> ProgramRun:
+    """Play the environment, or reach a person's `goal` without one; returns the last reply.
+
+    `tools` are specifications of the system's tools as JSON. `examples` are worked conversations
+    `[observation, reply, observation, reply, ...]`, shown before the first observation.
+    """
+    own = tuple(msgspec.convert(spec, ToolSpec) for spec in tools)
+    if goal:
+        return (yield from _reach(goal, own, instructions, examples))
+    seen = yield from Observe()
+    return (yield from play(seen, own, instructions, examples))
+
+
+def play(
+    seen: Observation,
+    own: Sequence[ToolSpec] = (),
+    instructions: str = "",
+    examples: Sequence[Sequence[str]] = (),
+    expert: Callable[[str], str] | None = None,
+) -> Generator[SystemCall[Any], Any, str]:
+    """Play until the environment ends; with `expert` every reply is its action instead of the model's."""
+    theirs = {tool.name for tool in seen.tools}
+    system = {tool.name for tool in own} - theirs
+    everything = (*seen.tools, *(tool for tool in own if tool.name in system))
+    names = tuple(tool.name for tool in everything)
+    new = opening(instructions or seen.instructions, everything, examples, Message("user", seen.text, outside=True))
+    observation = seen.text
+    while True:
+        reply = yield from Generate(new, forced=expert(observation) if expert else None)
+        call = parse_call(reply.text, names).call
+        if call is not None and call.name in system:
+            answer = yield from CallTool(call)
+            observation = answer.error or _as_text(answer.value)
+            new = (Message("tool", observation, outside=True),)
+            continue
+        result = yield from Act(reply.text, call)
+        if result.done:
+            return reply.text
+        observation = result.observation
+        new = (Message("tool" if call else "user", observation, outside=True),)
+
+
+def _reach(
+    goal: str, own: Sequence[ToolSpec], instructions: str, examples: Sequence[Sequence[str]]
+) -> Generator[SystemCall[Any], Any, str]:
+    """Use the system's tools until the model answers in words."""
+    names = tuple(tool.name for tool in own)
+    new = opening(instructions, own, examples, Message("user", goal))
+    while True:
+        reply = yield from Generate(new)
+        parsed = parse_call(reply.text, names)
+        if parsed.is_message:
+            return reply.text
+        if parsed.call is None:
+            new = (Message("tool", parsed.error, outside=True),)
+            continue
+        answer = yield from CallTool(parsed.call)
+        new = (Message("tool", answer.error or _as_text(answer.value), outside=True),)
+
+
+def _as_text(value: JSON) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
