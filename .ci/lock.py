@@ -1,6 +1,6 @@
 """Pins every package of an installation, read from what pip would install.
 
-In: on standard input, the report of `pip install --dry-run --ignore-installed --report -`. Out: one `name==version` a line.
+In: on standard input, the report of `pip install --dry-run --ignore-installed --report -`. Out: `name==version` lines.
 Local version tags are cut (`2.13.0+cpu` exists at one index only), and the ordinary build's GPU packages are left to
 torch itself, so that the same lock serves processors with and without a GPU. It does not know how pip resolves.
 """
