@@ -1,0 +1,98 @@
+"""The protocol of a language environment: text in, text out, on top of Gymnasium.
+
+In: a task's seed and options at `reset`, the agent's whole reply at each `step`. Out: observations as text,
+`info["instructions"]` and `info["tools"]` at `reset`, `info["success"]` and `info["lenient"]` at the end.
+It does not know who acts, models, tokens or how an episode is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, cast, get_args
+
+import gymnasium
+
+from llmagentos.environments.free_text import FreeText
+from llmagentos.errors import ConfigError, EnvironmentFault
+from llmagentos.records.identity import JSON
+from llmagentos.records.task import SPLITS, Split, Task
+
+Policy: TypeAlias = Callable[[str], str]
+"""Observation to action; may remember what it saw, so it is made fresh for every task."""
+
+StepResult: TypeAlias = tuple[str, float, bool, bool, dict[str, Any]]
+
+SEEDS_PER_DRAW = 1_000_000
+"""Tasks drawn with another `seed` never share a task seed as long as a draw stays below this number."""
+
+
+class LanguageEnvironment(gymnasium.Env[str, str]):
+    """A Gymnasium environment whose observations and actions are texts.
+
+    An action is the agent's whole reply. Where the environment has tools, a reply that is exactly one JSON
+    object `{"tool": {"argument": value}}` is a call; anything else is a message to the person.
+
+    `reset(seed, options)` returns the first observation and info with `instructions` (text) and `tools` (a tuple
+    of `ToolSpec`); its options are the task's own with `split` added (see `reset_options`), and without a split the
+    task is one of `train`. `step` returns Gymnasium's five; when the episode ends, info has `success` (strict) and
+    `lenient`, both bool.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 (Gymnasium's own declaration)
+    skill: str
+    """Name under which what is learned here is kept; by default the environment's id with its options."""
+    replayable: bool = True
+    """Whether `reset` with the same seed and options and the same actions give the same observations."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.skill = name
+        self.observation_space = FreeText()
+        self.action_space = FreeText()
+
+    @property
+    def task_options(self) -> dict[str, JSON]:
+        """Options that every task of this instance carries, so that it means the same elsewhere."""
+        return {}
+
+    def tasks(self, split: Split, count: int, seed: int = 0) -> list[Task]:
+        """`count` tasks of `split`; another `seed` draws fresh ones, the same draws the same."""
+        check_split(split)
+        if not 0 <= count <= SEEDS_PER_DRAW:
+            raise ConfigError(f"Cannot draw {count} tasks at once. Ask for 0 to {SEEDS_PER_DRAW}.")
+        first = seed * SEEDS_PER_DRAW
+        return [
+            Task(self.name, first + index, split, skill=self.skill, options=self.task_options) for index in range(count)
+        ]
+
+    def expert(self, task: Task) -> Policy | None:
+        """A fresh policy that plays `task` perfectly, or None where there is no expert."""
+        return None
+
+
+def reset_options(task: Task) -> dict[str, JSON]:
+    """What to give `reset(options=...)` for `task`."""
+    return {**task.options, "split": task.split}
+
+
+def check_split(split: str) -> Split:
+    """`split` if it is one of the four, else `ConfigError`."""
+    if split not in get_args(Split):
+        raise ConfigError(f"Unknown split {split!r}. Choose one of: {', '.join(SPLITS)}.")
+    return cast("Split", split)
+
+
+def check_options(environment: str, options: Mapping[str, JSON], known: tuple[str, ...]) -> None:
+    """Raise `ConfigError` for an option that `environment` does not have."""
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ConfigError(f"{environment} has no option {unknown[0]!r}. It has: {', '.join(known)}.")
+
+
+def check_action(name: str, action: object, running: bool) -> str:
+    """`action` if it is a text and an episode is running, else `EnvironmentFault`."""
+    if not running:
+        raise EnvironmentFault(f"{name}: step() without a running episode. Call reset() first.")
+    if not isinstance(action, str):
+        raise EnvironmentFault(f"{name}: an action must be a text, got {type(action).__name__}.")
+    return action
