@@ -1,1 +1,1 @@
-"""Episodes, stored and selected."""
+"""Episodes, stored and selected: what learners and evaluation read of what agents did."""
