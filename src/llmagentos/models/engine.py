@@ -23,13 +23,21 @@ class ChatRenderer(Protocol):
         """Name recorded in transcripts."""
         ...
 
-    def render(self, messages: Sequence[Message], *, first: bool, reply: bool = True) -> tuple[Segment, ...]:
+    @property
+    def end_of_turn(self) -> int:
+        """The token that ends the assistant's turn."""
+        ...
+
+    def render(
+        self, messages: Sequence[Message], *, first: bool, reply: bool = True, needs_end: bool = False
+    ) -> tuple[Segment, ...]:
         """Segments of `messages` to append to a transcript.
 
         `first` says that the transcript is empty (the sequence's start token and nothing else is added);
-        otherwise the separator after the model's own turn is included. `reply` opens the assistant's turn
-        at the end. Origins: system and user messages `prompt`; messages marked `outside` `environment`, or
-        `tool` for role tool. Text is data: special tokens that occur inside it are encoded as plain text.
+        otherwise the separator after the model's own turn is included, with `needs_end` after the end-of-turn
+        token that a reply cut short lacks. `reply` opens the assistant's turn at the end. Origins: system and
+        user messages `prompt`; messages marked `outside` `environment`, or `tool` for role tool. Text is data:
+        special tokens that occur inside it are encoded as plain text.
         """
         ...
 
