@@ -88,9 +88,9 @@ def test_clean_page_refuses_an_empty_page() -> None:
         cleaning.clean_page("<html><body></body></html>")
 
 
-def test_digest_ignores_case_space_and_compatibility_forms_only() -> None:
-    assert cleaning.digest("Ｈello   World\n") == cleaning.digest("hello world")
-    assert cleaning.digest("hello world") != cleaning.digest("hello, world")
+def test_sense_digest_ignores_case_space_and_compatibility_forms_only() -> None:
+    assert cleaning.sense_digest("Ｈello   World\n") == cleaning.sense_digest("hello world")
+    assert cleaning.sense_digest("hello world") != cleaning.sense_digest("hello, world")
 
 
 def test_first_line_is_cut_and_loses_its_heading_marks() -> None:

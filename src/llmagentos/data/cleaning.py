@@ -134,7 +134,7 @@ def is_near_empty(text: str) -> bool:
     return sum(character.isalnum() for character in text) < MIN_CHARACTERS
 
 
-def digest(text: str) -> str:
+def sense_digest(text: str) -> str:
     """SHA-256 of what `text` says: compatibility forms, case and white space do not count."""
     normal = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     return hashlib.sha256(normal.encode()).hexdigest()

@@ -6,6 +6,7 @@ It does not know the store nor what documents are used for.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -66,13 +67,14 @@ def _folder(root: Path, limits: SourceLimits, report: Callable[[LeftOut], None])
         except SourceError as problem:
             report(LeftOut(str(path), str(problem).removeprefix(f"{path} ")))
             continue
-        if document.digest in seen:
-            report(LeftOut(str(path), f"says the same as {seen[document.digest]}"))
+        sense = cleaning.sense_digest(document.text)
+        if sense in seen:
+            report(LeftOut(str(path), f"says the same as {seen[sense]}"))
             continue
         if len(seen) == limits.documents:
             report(LeftOut(str(root), f"holds more than {limits.documents:,} documents; the rest was not read"))
             return
-        seen[document.digest] = str(path)
+        seen[sense] = str(path)
         yield document
 
 
@@ -105,8 +107,8 @@ def _file(path: Path, limits: SourceLimits) -> Document:
     try:
         text = cleaning.decode(data)
         if path.suffix.lower() in _PAGE_SUFFIXES or cleaning.is_page(text):
-            return _document(str(path), cleaning.clean_page(text), "text/html", path.stem)
-        return _document(str(path), cleaning.CleanText("", cleaning.clean_text(text)), "text/plain", path.stem)
+            return _document(str(path), cleaning.clean_page(text), path.stem)
+        return _document(str(path), cleaning.CleanText("", cleaning.clean_text(text)), path.stem)
     except SourceError as problem:
         raise SourceError(f"{path} {problem}") from problem
 
@@ -116,23 +118,15 @@ def _page(url: str, limits: SourceLimits) -> Document:
     try:
         text = cleaning.decode(page.data, page.charset)
         if page.media_type in PAGE_TYPES or cleaning.is_page(text):
-            return _document(page.url, cleaning.clean_page(text, page.url), "text/html", page.url)
-        return _document(page.url, cleaning.CleanText("", cleaning.clean_text(text)), page.media_type, page.url)
+            return _document(page.url, cleaning.clean_page(text, page.url), page.url)
+        return _document(page.url, cleaning.CleanText("", cleaning.clean_text(text)), page.url)
     except SourceError as problem:
         raise SourceError(f"{page.url} {problem}") from problem
 
 
-def _document(source: str, clean: cleaning.CleanText, media_type: str, name: str) -> Document:
+def _document(source: str, clean: cleaning.CleanText, name: str) -> Document:
     if cleaning.is_near_empty(clean.text):
         raise SourceError(f"holds too little text (under {cleaning.MIN_CHARACTERS} letters)")
-    digest = cleaning.digest(clean.text)
+    digest = hashlib.sha256(clean.text.encode()).hexdigest()
     title = clean.title or cleaning.first_line(clean.text) or name
-    return Document(
-        id=f"doc_{digest[:20]}",
-        source=source,
-        title=title,
-        text=clean.text,
-        digest=digest,
-        media_type=media_type,
-        created=time.time(),
-    )
+    return Document(f"doc_{digest[:20]}", source, title, clean.text, digest, created=time.time())

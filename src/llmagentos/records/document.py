@@ -1,7 +1,7 @@
-"""What was read: one cleaned document and what was left out.
+"""A text that was taken in, and what could not be.
 
-In: `data/` makes them from files and pages. Out: the store keeps them, learners and knowledge read them.
-It does not know files, the web or how text is cleaned.
+In: `data/` makes documents from sources. Out: learners read them, search finds them.
+It does not know files, the web, how text is cleaned or where it is kept.
 """
 
 from __future__ import annotations
@@ -13,21 +13,31 @@ from llmagentos.records.identity import LOCAL_OWNER, Origin, Owner
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One cleaned text with where it came from."""
+    """One clean text with its source."""
 
     id: str
     source: str
-    """Absolute path or URL that it was read from."""
+    """Absolute path or URL that it came from."""
     title: str
     text: str
-    """Clean text: Unicode NFC, `\\n` line ends, no control characters, no page furniture."""
+    """Unicode NFC, `\\n` line ends, no control characters, no page furniture."""
     digest: str
-    """SHA-256 of the normalised text: two documents with the same one say the same thing."""
-    media_type: str = "text/plain"
-    origin: Origin = "outside"
+    """SHA-256 of the text in UTF-8."""
     owner: Owner = LOCAL_OWNER
+    origin: Origin = "outside"
     created: float = 0.0
-    """Seconds since the epoch when it was read."""
+    """Seconds since the epoch."""
+    withdrawn: float | None = None
+    """When it was taken out, None while it counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredDocument:
+    """A document that a search found."""
+
+    document: Document
+    score: float
+    """Higher is better; comparable within one search only."""
 
 
 @dataclass(frozen=True, slots=True)
