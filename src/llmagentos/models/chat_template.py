@@ -107,7 +107,7 @@ class TemplateFrame:
 
     def __init__(self, template: JinjaChat) -> None:
         self._template = template
-        after = self._split(self._render("ua", False))[1]
+        after = self._split(self._whole("ua", False))[1]
         match = template.control.match(after)
         if match is None:
             raise ModelFileError(
@@ -125,7 +125,7 @@ class TemplateFrame:
         roles = "" if first else "ua"
         done, turns = "", []
         if not first:
-            done, after = self._split(self._render(roles, False))
+            done, after = self._split(self._whole(roles, False))
             closing = after if needs_end else after.removeprefix(self._end)
             turns.append(Turn("prompt", (Piece(closing, True),)))
             done += after

@@ -160,8 +160,8 @@ class ModelLibrary:
             except (OSError, HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, RuntimeError) as error:
                 raise ModelFileError(
                     f"The model {source.name!r} could not be fetched from the model hub ({type(error).__name__}). "
-                    "Check the name and the network (HF_ENDPOINT names another hub, HF_TOKEN your access), or download it "
-                    "elsewhere and give its folder. The default model needs no hub: llmagentos models pull default"
+                    "Check the name and the network (HF_ENDPOINT names another hub, HF_TOKEN your access), or download "
+                    "it elsewhere and give its folder. The default model needs no hub: llmagentos models pull default"
                 ) from error
             shutil.rmtree(staging / ".cache", ignore_errors=True)
             if not list(staging.glob("*.safetensors")):

