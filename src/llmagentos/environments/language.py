@@ -57,13 +57,13 @@ class LanguageEnvironment(gymnasium.Env[str, str]):
 
     def tasks(self, split: Split, count: int, seed: int = 0) -> list[Task]:
         """`count` tasks of `split`; another `seed` draws fresh ones, the same draws the same."""
-        check_split(split)
-        if not 0 <= count <= SEEDS_PER_DRAW:
-            raise ConfigError(f"Cannot draw {count} tasks at once. Ask for 0 to {SEEDS_PER_DRAW}.")
+        check_draw(split, count)
         first = seed * SEEDS_PER_DRAW
-        return [
-            Task(self.name, first + index, split, skill=self.skill, options=self.task_options) for index in range(count)
-        ]
+        return [self.task(split, first + index) for index in range(count)]
+
+    def task(self, split: Split, seed: int) -> Task:
+        """The task of `split` that has this seed."""
+        return Task(self.name, seed, split, skill=self.skill, options=self.task_options)
 
     def expert(self, task: Task) -> Policy | None:
         """A fresh policy that plays `task` perfectly, or None where there is no expert."""
@@ -80,6 +80,13 @@ def check_split(split: str) -> Split:
     if split not in get_args(Split):
         raise ConfigError(f"Unknown split {split!r}. Choose one of: {', '.join(SPLITS)}.")
     return cast("Split", split)
+
+
+def check_draw(split: str, count: int) -> None:
+    """Raise `ConfigError` for an unknown split or a count that one draw cannot give."""
+    check_split(split)
+    if not 0 <= count <= SEEDS_PER_DRAW:
+        raise ConfigError(f"Cannot draw {count} tasks at once. Ask for 0 to {SEEDS_PER_DRAW}.")
 
 
 def check_options(environment: str, options: Mapping[str, JSON], known: tuple[str, ...]) -> None:

@@ -77,7 +77,7 @@ class SupportDesk(LanguageEnvironment):
         self._scenario = scenario = make_scenario(number, split, **_read_options(chosen))
         self._shop = Shop(scenario.rows)
         self._customer = Customer(scenario)
-        self._right = _right_database(scenario)
+        self._right = _right_database(self._shop, scenario)
         self._specs = tool_specs(scenario)
         self._actions, self._well_formed, self._running = 0, True, True
         return scenario.message, {"instructions": INSTRUCTIONS, "tools": self._specs}
@@ -163,17 +163,15 @@ def _parameters(*names: str) -> dict[str, JSON]:
     return {"type": "object", "properties": {name: {"type": "string"} for name in names}, "required": list(names)}
 
 
-def _right_database(scenario: Scenario) -> str:
-    """The dump of the shop after the expert handled the case."""
-    shop = Shop(scenario.rows)
-    for call in expert_calls(scenario):
-        shop.call(CANONICAL_TOOLS[scenario.tools.index(call.name)], **call.arguments)
-    if scenario.intent == "where":
-        shop.tell(scenario.order.number, facts_in(expert_closing(scenario)))
-    shop.close_ticket()
-    dump = shop.dump()
-    shop.close()
-    return dump
+def _right_database(shop: Shop, scenario: Scenario) -> str:
+    """The dump that `shop` would have after the expert handled the case; `shop` itself is unchanged."""
+    with shop.rehearsal():
+        for call in expert_calls(scenario):
+            shop.call(CANONICAL_TOOLS[scenario.tools.index(call.name)], **call.arguments)
+        if scenario.intent == "where":
+            shop.tell(scenario.order.number, facts_in(expert_closing(scenario)))
+        shop.close_ticket()
+        return shop.dump()
 
 
 def _read_options(options: dict[str, JSON]) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -110,6 +112,17 @@ class Shop:
     def tell(self, order: str, facts: str) -> None:
         """Record which states of `order` the customer was told, and whether they had been looked up."""
         self._connection.execute("insert into told values (1, ?, ?, ?)", (order, facts, order in self.looked_at))
+
+    @contextmanager
+    def rehearsal(self) -> Iterator[None]:
+        """What is done inside is undone at the end."""
+        before = set(self.looked_at)
+        self._connection.execute("begin")
+        try:
+            yield
+        finally:
+            self._connection.execute("rollback")
+            self.looked_at = before
 
     def close_ticket(self) -> None:
         """The conversation has ended."""

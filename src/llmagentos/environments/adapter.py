@@ -1,0 +1,177 @@
+"""Adapters: a plain Gymnasium environment in the language protocol, and a limit on the steps of any.
+
+In: an environment with discrete, box, text or composed spaces. Out: the same world in words: observations as
+compact text, actions read from the reply, success from `info["success"]` or the registered reward threshold.
+It does not know any particular environment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from llmagentos.environments.free_text import FreeText
+from llmagentos.environments.language import LanguageEnvironment, Policy, StepResult, check_action, check_split
+from llmagentos.errors import ConfigError, EnvironmentFault
+from llmagentos.records.identity import JSON
+from llmagentos.records.task import Split, Task
+
+READ_CHARACTERS = 2000
+"""Only the end of a longer reply is searched for an action."""
+
+_INTEGER = re.compile(r"-?\d{1,18}")
+
+
+class AdaptedEnvironment(LanguageEnvironment):
+    """A plain environment, played in words. It has no expert.
+
+    Success is `info["success"]` of the last step where the environment gives one, else whether the sum of rewards
+    reaches the `reward_threshold` it was registered with.
+    """
+
+    def __init__(self, environment: gymnasium.Env[Any, Any], name: str, threshold: float | None = None) -> None:
+        super().__init__(name)
+        self._inner = environment
+        self._words = action_words(environment.action_space)
+        declared = environment.spec.reward_threshold if environment.spec is not None else None
+        self._threshold = threshold if threshold is not None else declared
+        self.replayable = environment.spec is None or not environment.spec.nondeterministic
+        self._running, self._total, self._well_formed = False, 0.0, True
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        super().reset(seed=seed)
+        chosen = dict(options or {})
+        split = check_split(chosen.pop("split", "train"))
+        number = seed if seed is not None else int(self.np_random.integers(2**31))
+        observation, _ = self._inner.reset(seed=split_seed(split, number), options=chosen or None)
+        self._running, self._total, self._well_formed = True, 0.0, True
+        return observation_text(observation), {"instructions": self._words, "tools": ()}
+
+    def step(self, action: str) -> StepResult:
+        text = check_action(self.name, action, self._running)
+        value, exact = read_action(self._inner.action_space, text)
+        self._well_formed &= exact
+        if value is None:
+            return f"error: {self._words}", 0.0, False, False, {}
+        observation, reward, terminated, truncated, info = self._inner.step(value)
+        self._total += float(reward)
+        result: dict[str, Any] = {}
+        if terminated or truncated:
+            self._running = False
+            reached = self._reached(info)
+            result = {"success": reached and self._well_formed, "lenient": reached}
+        return observation_text(observation), float(reward), bool(terminated), bool(truncated), result
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def _reached(self, info: dict[str, Any]) -> bool:
+        if "success" in info:
+            return bool(info["success"])
+        if self._threshold is not None:
+            return self._total >= self._threshold
+        raise EnvironmentFault(
+            f"{self.name} does not say when a run is a success. Give info['success'] at the end of an episode, "
+            "or register it with gymnasium.register(..., reward_threshold=...)."
+        )
+
+
+class TimeLimited(LanguageEnvironment):
+    """A language environment whose episodes are truncated after `limit` actions, and then no success."""
+
+    def __init__(self, environment: LanguageEnvironment, limit: int) -> None:
+        super().__init__(environment.name)
+        self._inner, self._limit, self._taken = environment, limit, 0
+        self.skill, self.replayable = environment.skill, environment.replayable
+
+    @property
+    def task_options(self) -> dict[str, JSON]:
+        return self._inner.task_options
+
+    def tasks(self, split: Split, count: int, seed: int = 0) -> list[Task]:
+        return self._inner.tasks(split, count, seed)
+
+    def expert(self, task: Task) -> Policy | None:
+        return self._inner.expert(task)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        self._taken = 0
+        return self._inner.reset(seed=seed, options=options)
+
+    def step(self, action: str) -> StepResult:
+        observation, given, terminated, truncated, info = self._inner.step(action)
+        reward = float(given)
+        self._taken += 1
+        if self._taken >= self._limit and not terminated and not truncated:
+            return observation, reward, False, True, {**info, "success": False, "lenient": False}
+        return observation, reward, terminated, truncated, info
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def split_seed(split: Split, seed: int) -> int:
+    """The seed that a plain environment gets, so that the splits do not share episodes."""
+    return int.from_bytes(hashlib.sha256(f"{split}/{seed}".encode()).digest()[:4], "big") // 2
+
+
+def observation_text(observation: Any) -> str:
+    """Compact text of an observation; floats are rounded to three digits after the point."""
+    return observation if isinstance(observation, str) else json.dumps(_plain(observation), ensure_ascii=False)
+
+
+def action_words(space: spaces.Space[Any]) -> str:
+    """How a reply has to look for `space`; `ConfigError` for a space that has no form in words."""
+    if isinstance(space, spaces.Discrete):
+        return f"Reply with one number from {int(space.start)} to {int(space.start + space.n - 1)}."
+    if isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary):
+        return f"Reply with {int(np.prod(space.shape))} whole numbers in a JSON list."
+    if isinstance(space, spaces.Box):
+        size, low, high = int(np.prod(space.shape)), float(space.low.min()), float(space.high.max())
+        return f"Reply with {size} number{'s' * (size > 1)} from {low:g} to {high:g} in a JSON list."
+    if isinstance(space, FreeText | spaces.Text):
+        return ""
+    raise ConfigError(
+        f"Actions of the space {type(space).__name__} cannot be written as text. "
+        "Use Discrete, MultiDiscrete, MultiBinary, Box or FreeText, or derive from LanguageEnvironment."
+    )
+
+
+def read_action(space: spaces.Space[Any], text: str) -> tuple[Any, bool]:
+    """The action in `text` and whether it was written exactly; None when there is none in the space."""
+    if isinstance(space, FreeText | spaces.Text):
+        return (text, True) if space.contains(text) else (None, False)
+    body = text.strip()
+    if isinstance(space, spaces.Discrete):
+        found = _INTEGER.findall(body[-READ_CHARACTERS:])
+        number = np.int64(found[-1]) if found else None
+        return (number, body == found[-1]) if number is not None and space.contains(number) else (None, False)
+    start, end = body.find("["), body.rfind("]")
+    if start < 0 or end - start > READ_CHARACTERS:
+        return None, False
+    try:
+        values = np.asarray(json.loads(body[start : end + 1]), dtype=space.dtype).reshape(space.shape)
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        return None, False
+    return (values, start == 0 and end == len(body) - 1) if space.contains(values) else (None, False)
+
+
+def _plain(value: Any) -> JSON:
+    """JSON of an observation of any Gymnasium space."""
+    if isinstance(value, dict):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(part) for part in value]
+    if isinstance(value, np.ndarray):
+        return [_plain(part) for part in value] if value.ndim else _plain(value.item())
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float):
+        return round(value, 3)
+    return value if isinstance(value, str | int | bool) or value is None else str(value)

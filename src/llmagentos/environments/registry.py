@@ -1,0 +1,184 @@
+"""Environments by name: the built-in ones, any Gymnasium id, and a user's own Python file.
+
+In: `SupportDesk-v0`, `Drills-v0?kind=sum&level=2` (options after the question mark go to the constructor),
+`CartPole-v1`, or `./my_env.py:MyEnv-v0`. Out: an environment that speaks the language protocol.
+A user's file is executed when, and only when, somebody asks for it by its path.
+It does not know what is inside an environment: modules load when one is made.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import gymnasium
+from gymnasium.envs.registration import EnvSpec
+
+from llmagentos.environments.adapter import AdaptedEnvironment, TimeLimited
+from llmagentos.environments.language import LanguageEnvironment
+from llmagentos.environments.user_file import load_user_file
+from llmagentos.errors import ConfigError, EnvironmentFault, LLMAgentOSError, NotFoundError
+from llmagentos.records.identity import JSON
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentEntry:
+    """What is known about an environment without making it."""
+
+    name: str
+    summary: str
+    entry_point: str = ""
+    """Module and class, `module:Class`."""
+    options: dict[str, str] = field(default_factory=dict)
+    """Name of each option and what it takes."""
+    extra: str = ""
+    """The optional part of the installation that it needs, if any."""
+    downloads: str = ""
+    """What it fetches when first made; empty when it needs no network."""
+
+
+BUILT_IN: tuple[EnvironmentEntry, ...] = (
+    EnvironmentEntry(
+        "SupportDesk-v0",
+        "a shop's support desk over a real database, with a customer who answers questions",
+        "llmagentos.environments.support_desk:SupportDesk",
+        {
+            "intents": "comma-separated: where, refund, address, complaint",
+            "renamed": "share of tasks whose tools are renamed, 0 to 1",
+            "policy": "standard or generous",
+        },
+    ),
+    EnvironmentEntry(
+        "Drills-v0",
+        "short exercises: sums, sorting, filtering, look-ups",
+        "llmagentos.environments.drills:Drills",
+        {"kind": "sum, sort, filter or lookup; left out, all of them", "level": "1 to 4"},
+    ),
+    EnvironmentEntry(
+        "FunctionCalling-v0",
+        "real questions of the Berkeley Function-Calling Leaderboard, exact calls",
+        "llmagentos.environments.function_calling:FunctionCalling",
+        {"category": "comma-separated: simple, multiple, live_simple, irrelevance"},
+        downloads="the bfcl-eval package, 2 MB",
+    ),
+    EnvironmentEntry(
+        "Reasoning-v0",
+        "any task of reasoning-gym, right only at score 1.0",
+        "llmagentos.environments.reasoning:Reasoning",
+        {"name": "a data set of reasoning-gym, such as chain_sum", "...": "the data set's own settings"},
+        extra="reasoning",
+    ),
+)
+
+
+def register_builtin() -> None:
+    """Tell Gymnasium about the built-in environments; a second call changes nothing."""
+    for entry in BUILT_IN:
+        if entry.name not in gymnasium.registry:
+            gymnasium.register(entry.name, entry.entry_point, order_enforce=False, disable_env_checker=True)
+
+
+def names() -> tuple[str, ...]:
+    """The built-in environments."""
+    return tuple(entry.name for entry in BUILT_IN)
+
+
+def describe(name: str) -> EnvironmentEntry:
+    """What is known about the environment `name`, its options and path left aside; nothing is made or executed."""
+    identifier = name.partition("?")[0]
+    for entry in BUILT_IN:
+        if entry.name == identifier:
+            return entry
+    if is_user_file(identifier):
+        return EnvironmentEntry(identifier, "an environment of your own file")
+    _check_registered(identifier)
+    return EnvironmentEntry(identifier, "an environment of Gymnasium", str(gymnasium.registry[identifier].entry_point))
+
+
+def make(name: str, *, home: Path | None = None) -> LanguageEnvironment:
+    """The environment `name`, its skill named after it and its options.
+
+    `home` is where an environment that fetches data keeps it; left out, the configured home. Raises `NotFoundError`
+    for a name nobody registered, `ConfigError` for options it does not take, `EnvironmentFault` when it cannot start.
+    """
+    register_builtin()
+    identifier, _, query = name.partition("?")
+    options = _read_query(name, query)
+    if is_user_file(identifier):
+        path, _, registered = identifier.rpartition(":")
+        file = Path(path).expanduser().resolve()
+        spec = load_user_file(file, registered)
+        full_name = f"{file}:{registered}"
+    else:
+        registered = full_name = identifier
+        _check_registered(registered)
+        spec = gymnasium.registry[registered]
+    suffix = f"?{query}" if query else ""
+    if home is not None and any(entry.downloads for entry in BUILT_IN if entry.name == registered):
+        options["home"] = str(home)
+    environment = _create(spec, options)
+    return _speak(environment, full_name + suffix, registered + suffix)
+
+
+def is_user_file(identifier: str) -> bool:
+    """Whether an identifier names a Python file and an environment in it."""
+    return identifier.rpartition(":")[0].endswith(".py")
+
+
+def _create(spec: EnvSpec, options: dict[str, JSON]) -> gymnasium.Env[Any, Any]:
+    try:
+        return gymnasium.make(spec, disable_env_checker=True, **options)
+    except LLMAgentOSError:
+        raise
+    except TypeError as problem:
+        raise ConfigError(f"{spec.id} does not take the options {options}: {problem}") from problem
+    except Exception as problem:
+        raise EnvironmentFault(f"{spec.id} could not be made: {type(problem).__name__}: {problem}") from problem
+
+
+def _speak(environment: gymnasium.Env[Any, Any], name: str, skill: str) -> LanguageEnvironment:
+    """`environment` in the language protocol, under its full name."""
+    inner = environment.unwrapped
+    if isinstance(inner, LanguageEnvironment):
+        inner.name, inner.skill = name, skill
+        limit = environment.spec.max_episode_steps if environment.spec is not None else None
+        return TimeLimited(inner, limit) if limit is not None else inner
+    adapted = AdaptedEnvironment(environment, name)
+    adapted.skill = skill
+    return adapted
+
+
+def _read_query(name: str, query: str) -> dict[str, JSON]:
+    """Options after the question mark; a value is JSON where it can be read so, else text."""
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    except ValueError as problem:
+        raise ConfigError(f"Cannot read the options of {name!r}. Write them as name?option=value&other=2.") from problem
+    options: dict[str, JSON] = {}
+    for key, text in pairs:
+        if key in options:
+            raise ConfigError(f"Option {key!r} is given twice in {name!r}.")
+        try:
+            options[key] = json.loads(text)
+        except ValueError:
+            options[key] = text
+    return options
+
+
+def _check_registered(identifier: str) -> None:
+    """Raise `NotFoundError` with the nearest names when Gymnasium does not know `identifier`."""
+    register_builtin()
+    if identifier in gymnasium.registry:
+        return
+    near = difflib.get_close_matches(identifier, list(gymnasium.registry), n=3, cutoff=0.6)
+    meant = f"Did you mean {' or '.join(near)}? " if near else ""
+    raise NotFoundError(
+        "environment",
+        identifier,
+        names(),
+        f"{meant}Any other Gymnasium id works too, and a file of your own as ./my_env.py:MyEnv-v0.",
+    )

@@ -1,0 +1,247 @@
+"""Environments by name: options, unknown names, a user's own file, plain Gymnasium environments."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import gymnasium
+import pytest
+
+import llmagentos.environments  # noqa: F401 (registers the built-in environments)
+from llmagentos.environments.language import LanguageEnvironment, reset_options
+from llmagentos.environments.registry import BUILT_IN, describe, make, names
+from llmagentos.errors import ConfigError, EnvironmentFault, NotFoundError
+
+PLAIN_FILE = """
+import gymnasium
+from gymnasium import spaces
+
+class Parity(gymnasium.Env):
+    observation_space = spaces.Discrete(100)
+    action_space = spaces.Discrete(2)
+    def __init__(self, wanted=1):
+        self.wanted = wanted
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.number = int(self.np_random.integers(100))
+        return self.number, {}
+    def step(self, action):
+        right = action == self.number % 2
+        return 0, float(right), True, False, {"success": right}
+
+gymnasium.register("Parity-v0", entry_point=Parity)
+"""
+
+LANGUAGE_FILE = """
+import gymnasium
+from llmagentos.environments.language import LanguageEnvironment
+
+class Echo(LanguageEnvironment):
+    def __init__(self):
+        super().__init__("Echo-v0")
+    def reset(self, *, seed=None, options=None):
+        return "say hi", {"instructions": "", "tools": ()}
+    def step(self, action):
+        done = action == "hi"
+        return "again", float(done), done, False, {"success": done, "lenient": done} if done else {}
+    def expert(self, task):
+        return lambda observation: "hi"
+
+gymnasium.register("Echo-v0", entry_point=Echo, max_episode_steps=3)
+"""
+
+
+@pytest.fixture
+def user_file(tmp_path: Path) -> Path:
+    file = tmp_path / "my_env.py"
+    file.write_text(PLAIN_FILE)
+    return file
+
+
+def test_importing_the_room_registers_the_built_in_environments_and_loads_none() -> None:
+    code = (
+        "import sys, gymnasium, llmagentos.environments as e;"
+        "assert 'SupportDesk-v0' in gymnasium.registry and 'Drills-v0' in gymnasium.registry;"
+        "assert not [m for m in sys.modules if 'support_desk' in m or 'drills' in m or m == 'torch']"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_importing_the_package_does_not_load_gymnasium() -> None:
+    code = "import sys, llmagentos; assert 'gymnasium' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_names_and_descriptions_cover_the_built_in_environments() -> None:
+    assert names() == tuple(entry.name for entry in BUILT_IN)
+    for name in names():
+        assert describe(name).summary
+    assert describe("Drills-v0?kind=sum").name == "Drills-v0"
+    assert "gymnasium" in describe("CartPole-v1").entry_point
+
+
+def test_options_after_the_question_mark_reach_the_environment_and_name_the_skill() -> None:
+    drills = make("Drills-v0?kind=sum&level=2")
+    assert drills.skill == drills.name == "Drills-v0?kind=sum&level=2"
+    task = drills.tasks("train", 1)[0]
+    assert (task.environment, task.skill) == (drills.name, drills.skill)
+    assert make(task.environment).reset(seed=task.seed, options=reset_options(task))[0].startswith("Add:")
+    assert make("SupportDesk-v0").skill == "SupportDesk-v0"
+
+
+@pytest.mark.parametrize(
+    "name", ["Drills-v0?kind=cube", "Drills-v0?colour=red", "Drills-v0?kind", "Drills-v0?kind=sum&kind=sort"]
+)
+def test_bad_options_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError):
+        make(name)
+
+
+@pytest.mark.parametrize("name", ["SuportDesk-v0", "", "Nothing-v3", "../etc/passwd", "Drills"])
+def test_unknown_name_lists_what_there_is(name: str) -> None:
+    with pytest.raises(NotFoundError, match=r"SupportDesk-v0.*my_env.py:MyEnv-v0"):
+        make(name)
+    with pytest.raises(NotFoundError):
+        describe(name)
+
+
+def test_unknown_name_suggests_the_nearest() -> None:
+    with pytest.raises(NotFoundError, match="Did you mean SupportDesk-v0"):
+        make("SuportDesk-v0")
+
+
+def test_users_file_is_made_and_judged(user_file: Path) -> None:
+    parity = make(f"{user_file}:Parity-v0")
+    assert isinstance(parity, LanguageEnvironment)
+    assert parity.skill == "Parity-v0"
+    task = parity.tasks("gate", 1)[0]
+    assert task.environment == f"{user_file}:Parity-v0"
+    observation, info = parity.reset(seed=task.seed, options=reset_options(task))
+    assert info["instructions"] == "Reply with one number from 0 to 1."
+    result = parity.step(str(int(observation) % 2))
+    assert result[1:3] == (1.0, True)
+    assert result[4] == {"success": True, "lenient": True}
+    assert make(task.environment).reset(seed=task.seed, options=reset_options(task))[0] == observation
+    assert parity.expert(task) is None
+
+
+def test_users_file_takes_options(user_file: Path) -> None:
+    assert make(f"{user_file}:Parity-v0?wanted=0").skill == "Parity-v0?wanted=0"
+    with pytest.raises(ConfigError, match="size"):
+        make(f"{user_file}:Parity-v0?size=3")
+
+
+def test_changed_file_is_loaded_again(user_file: Path) -> None:
+    make(f"{user_file}:Parity-v0")
+    user_file.write_text(PLAIN_FILE.replace("Parity-v0", "Oddity-v0"))
+    assert make(f"{user_file}:Oddity-v0").skill == "Oddity-v0"
+    with pytest.raises(NotFoundError):
+        make(f"{user_file}:Parity-v0")
+
+
+def test_users_language_environment_keeps_its_time_limit_and_expert(tmp_path: Path) -> None:
+    file = tmp_path / "echo.py"
+    file.write_text(LANGUAGE_FILE)
+    echo = make(f"{file}:Echo-v0")
+    task = echo.tasks("train", 1)[0]
+    expert = echo.expert(task)
+    assert expert is not None
+    echo.reset(seed=0)
+    assert echo.step(expert("say hi"))[4]["success"]
+    echo.reset(seed=0)
+    results = [echo.step("no") for _ in range(3)]
+    assert [result[3] for result in results] == [False, False, True]
+    assert results[-1][4] == {"success": False, "lenient": False}
+
+
+def test_describing_a_users_file_does_not_execute_it(tmp_path: Path) -> None:
+    file = tmp_path / "boom.py"
+    file.write_text("raise RuntimeError('executed')")
+    assert describe(f"{file}:Boom-v0").summary
+    with pytest.raises(EnvironmentFault, match="executed"):
+        make(f"{file}:Boom-v0")
+
+
+def test_missing_file_and_missing_id_say_so(user_file: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"nowhere\.py"):
+        make("./nowhere.py:X-v0")
+    with pytest.raises(NotFoundError, match="Parity-v0"):
+        make(f"{user_file}:Other-v0")
+
+
+def test_file_cannot_pass_off_a_name_it_did_not_register(user_file: Path) -> None:
+    with pytest.raises(NotFoundError):
+        make(f"{user_file}:CartPole-v1")
+
+
+def test_two_files_may_register_the_same_name(user_file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other_env.py"
+    other.write_text(PLAIN_FILE.replace("Discrete(2)", "Discrete(5)"))
+    for file, last in ((user_file, 1), (other, 4), (user_file, 1)):
+        assert make(f"{file}:Parity-v0").reset(seed=0)[1]["instructions"].endswith(f"to {last}.")
+
+
+def test_users_file_cannot_replace_a_built_in_environment(tmp_path: Path) -> None:
+    file = tmp_path / "impostor.py"
+    file.write_text(PLAIN_FILE.replace("Parity-v0", "SupportDesk-v0"))
+    assert "number" in make(f"{file}:SupportDesk-v0").reset(seed=0)[1]["instructions"]
+    assert "support desk" in make("SupportDesk-v0").reset(seed=0)[1]["instructions"]
+
+
+def test_constructor_that_raises_is_a_fault(tmp_path: Path) -> None:
+    file = tmp_path / "bad.py"
+    bad = "def bad():\n    raise OSError('no disk')\n"
+    file.write_text(f"import gymnasium\n{bad}gymnasium.register('Bad-v0', entry_point=bad)")
+    with pytest.raises(EnvironmentFault, match="no disk"):
+        make(f"{file}:Bad-v0")
+
+
+def test_plain_gymnasium_environment_is_played_in_words() -> None:
+    cart = make("CartPole-v1")
+    observation, info = cart.reset(seed=3, options={"split": "train"})
+    assert observation.startswith("[")
+    assert info["instructions"] == "Reply with one number from 0 to 1."
+    assert cart.step("2")[0].startswith("error")
+    assert cart.step("push 1 please")[0].startswith("[")
+    result = None
+    while result is None or not (result[2] or result[3]):
+        result = cart.step("1")
+    assert result[4] == {"success": False, "lenient": False}
+
+
+def test_splits_of_a_plain_environment_do_not_share_episodes() -> None:
+    cart = make("CartPole-v1")
+    starts = {split: cart.reset(seed=0, options={"split": split})[0] for split in ("train", "gate", "report")}
+    assert len(set(starts.values())) == 3
+
+
+def test_plain_environment_without_a_success_says_what_to_give(tmp_path: Path) -> None:
+    file = tmp_path / "mute.py"
+    file.write_text(PLAIN_FILE.replace('{"success": right}', "{}").replace("Parity-v0", "Mute-v0"))
+    mute = make(f"{file}:Mute-v0")
+    mute.reset(seed=0)
+    with pytest.raises(EnvironmentFault, match="reward_threshold"):
+        mute.step("1")
+
+
+@pytest.mark.parametrize("reply", ["", "[", "[1", "[" * 3000 + "]" * 3000, "[1e999]", "[null]", "[0.5, 0.5]", "\x00"])
+def test_box_action_survives_any_text(reply: str) -> None:
+    pendulum = make("Pendulum-v1")
+    pendulum.reset(seed=0)
+    assert pendulum.step(reply)[0].startswith("error")
+    assert not pendulum.step("[0.5]")[0].startswith("error")
+
+
+def test_action_space_without_words_is_refused() -> None:
+    class Odd(gymnasium.Env[int, object]):
+        observation_space = gymnasium.spaces.Discrete(1)
+        action_space = gymnasium.spaces.Graph(gymnasium.spaces.Discrete(2), None)
+
+    gymnasium.register("OddActions-v0", entry_point=Odd)
+    try:
+        with pytest.raises(ConfigError, match="Graph"):
+            make("OddActions-v0")
+    finally:
+        del gymnasium.registry["OddActions-v0"]
