@@ -15,9 +15,9 @@ class Shelf:
     def __init__(self) -> None:
         self.documents: list[Document] = []
 
-    def add(self, *, source: str, text: str, title: str = "") -> Document:
-        self.documents.append(Document(f"doc_{len(self.documents)}", source, title, text, ""))
-        return self.documents[-1]
+    def add(self, document: Document) -> Document:
+        self.documents.append(document)
+        return document
 
     def list(self) -> list[Document]:
         return self.documents

@@ -20,8 +20,8 @@ from llmagentos.records.progress import Progress
 class DocumentShelf(Protocol):
     """Where documents are kept."""
 
-    def add(self, *, source: str, text: str, title: str = "") -> Document:
-        """Store one text and return it as stored."""
+    def add(self, document: Document) -> Document:
+        """Store one document and return it as stored."""
         ...
 
     def list(self) -> list[Document]:
@@ -68,7 +68,7 @@ def take_in(
             left_out.append(LeftOut(document.source, f"says the same as {known[sense]}, which is here already"))
             continue
         known[sense] = document.source
-        added.append(shelf.add(source=document.source, text=document.text, title=document.title))
+        added.append(shelf.add(document))
         if on_progress is not None:
             on_progress(Progress(f"reading {location}", len(added), 0, "documents"))
     return Intake(str(location), tuple(added), tuple(left_out))

@@ -1,0 +1,367 @@
+"""The composition: one running system over one home, its rooms handed to each other here and nowhere else.
+
+In: a home and the name of a model. Out: store, library, engine, kernel, experience, releases, knowledge and the cycle,
+each opened when first asked for. Inside a process all handles on the same home share one `AgentOS`.
+It does not know the command line nor what an agent's goal is.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from llmagentos.config import Settings, load_settings
+from llmagentos.errors import PermissionDenied, ReleaseError
+from llmagentos.llm import LanguageModel, Voice
+from llmagentos.records.process import ProcessInfo, ProcessState
+from llmagentos.records.progress import Progress
+from llmagentos.records.release import Release
+
+if TYPE_CHECKING:
+    from llmagentos.cycle import Cycle
+    from llmagentos.data.intake import Intake
+    from llmagentos.environments.language import LanguageEnvironment
+    from llmagentos.experience.episodes import Episodes
+    from llmagentos.kernel.kernel import Kernel
+    from llmagentos.knowledge.facts import Facts
+    from llmagentos.models.engine import Engine
+    from llmagentos.models.library import ModelLibrary
+    from llmagentos.releases.registry import Releases
+    from llmagentos.store.lock import HomeLock
+    from llmagentos.store.store import Store
+
+
+class Home:
+    """One home inside this process: its lock, store and library, shared by every model that runs on it."""
+
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+        """Nothing is opened yet. `read_only` takes no lock and changes nothing, beside another process's work."""
+        self.folder = folder
+        self.read_only = read_only
+        self._lock: HomeLock | None = None
+        self._store: Store | None = None
+        self._opening = threading.RLock()
+
+    @property
+    def store(self) -> Store:
+        """The store; the first use takes the home's lock (`HomeLockedError` when another process has it)."""
+        from llmagentos.store.lock import HomeLock
+        from llmagentos.store.store import Store
+
+        with self._opening:
+            if self._store is None:
+                if not self.read_only:
+                    self._lock = HomeLock(self.folder).acquire()
+                try:
+                    self._store = Store.open(self.folder, read_only=self.read_only)
+                except BaseException:
+                    self.close()
+                    raise
+            return self._store
+
+    @cached_property
+    def library(self) -> ModelLibrary:
+        """The models of this home."""
+        from llmagentos.models.library import ModelLibrary
+
+        return ModelLibrary(self.folder)
+
+    def close(self) -> None:
+        """Close the store and give the home back."""
+        with self._opening:
+            if self._store is not None:
+                self._store.close()
+            if self._lock is not None:
+                self._lock.release()
+            self._store = self._lock = None
+
+
+class AgentOS:
+    """The running system over one home, speaking with one base model.
+
+    `AgentOS()` twice on the same home and model are two handles on the same runtime. It is opened lazily and closed
+    at exit; `close()` or a `with` block end it earlier.
+    """
+
+    def __init__(
+        self,
+        home: str | Path | None = None,
+        model: str | None = None,
+        *,
+        read_only: bool = False,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        """`model` is checked by name at once (`ConfigError`, `NotFoundError`), fetched and loaded when first needed.
+
+        `read_only` works beside another process that owns the home. `on_progress` sees a model being fetched.
+        """
+        settings = load_settings(home, model)
+        self._home = _shared_home(settings.home, read_only)
+        source = self._home.library.resolve(settings.model)
+        self.settings: Settings = replace(settings, model=source.name)
+        self.on_progress = on_progress
+        self._runtime = _shared_runtime(self._home, self.settings)
+
+    @property
+    def home(self) -> Path:
+        """The folder of everything that is kept."""
+        return self.settings.home
+
+    @property
+    def store(self) -> Store:
+        """Journal, processes, documents and blobs."""
+        return self._home.store
+
+    @property
+    def library(self) -> ModelLibrary:
+        """Models by name."""
+        return self._home.library
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of the base model; the first use fetches and loads it."""
+        return self._runtime.engine(self.on_progress)
+
+    @property
+    def kernel(self) -> Kernel:
+        """Runs processes; the first use loads the model."""
+        return self._runtime.kernel(self.on_progress)
+
+    @property
+    def episodes(self) -> Episodes:
+        """Every finished run."""
+        return self._runtime.episodes
+
+    @property
+    def releases(self) -> Releases:
+        """What is and was live."""
+        return self._runtime.releases
+
+    @property
+    def knowledge(self) -> Facts:
+        """Facts, stated and asked for."""
+        return self._runtime.facts
+
+    @property
+    def cycle(self) -> Cycle:
+        """Learning, evaluation, the gate and releases; the first use loads the model."""
+        return self._runtime.cycle(self.on_progress)
+
+    def make_environment(self, name: str) -> LanguageEnvironment:
+        """An environment by name, its data kept in this home."""
+        return self._runtime.make_environment(name)
+
+    def serving(self, release: str | None = None) -> tuple[Release, str | None]:
+        """A release (the live one by default) and the adapter of the engine that serves it, loaded where it is not."""
+        return self._runtime.serving(release, self.on_progress)
+
+    def take_in(
+        self,
+        location: str | Path,
+        *,
+        allow_private: bool = False,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Intake:
+        """Read a file, folder or web page into this home's documents; see `data.sources.open_source` for errors.
+
+        `allow_private` lets addresses of this machine's own network through.
+        """
+        from llmagentos.data.intake import take_in
+        from llmagentos.data.sources import SourceLimits
+        from llmagentos.data.web import WebLimits
+
+        limits = SourceLimits(web=WebLimits(allow_private=allow_private))
+        return take_in(location, self.store.documents, limits=limits, on_progress=on_progress)
+
+    def llm(self) -> LLM:
+        """The live release to talk to."""
+        return LLM(system=self)
+
+    def ps(self, states: Collection[ProcessState] | None = None, limit: int = 100) -> list[ProcessInfo]:
+        """Processes, the newest first."""
+        return self.store.processes.list(states, limit)
+
+    def execute(self, code: str) -> NoReturn:
+        """Refuses: code of a model runs in a sandbox or not at all, and this version has no sandbox."""
+        raise PermissionDenied(
+            f"{len(code.splitlines())} lines of code were not run: code written by a model runs only in the sandbox, "
+            "and this version of LLMAgentOS has none yet. Read the code, and run it yourself if you trust it."
+        )
+
+    def close(self) -> None:
+        """End the engine and the kernel and give the home back; handles on it open it again when used."""
+        _close_home(self._home)
+
+    def __enter__(self) -> AgentOS:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"AgentOS(home={str(self.home)!r}, model={self.settings.model!r})"
+
+
+class LLM(LanguageModel):
+    """One model to talk to: `LLM().generate(...)`. It answers as the live release of its home does."""
+
+    def __init__(
+        self, model_name: str | None = None, home: str | Path | None = None, *, system: AgentOS | None = None
+    ) -> None:
+        """`model_name` is any source of the model library; `system` takes an open AgentOS instead."""
+        self._system = system or AgentOS(home, model_name)
+
+    def voice(self) -> Voice:
+        """The engine with the live release's adapter."""
+        from llmagentos.models.pooling import embed
+        from llmagentos.models.torch_engine import TorchEngine
+
+        _, adapter = self._system.serving()
+        engine = self._system.engine
+        if not isinstance(engine, TorchEngine):
+            return Voice(engine, adapter)
+        decoder = engine.decoder
+        return Voice(engine, adapter, lambda sequences: embed(decoder, sequences))
+
+    def __repr__(self) -> str:
+        return f"LLM({self._system.settings.model!r})"
+
+
+class Runtime:
+    """One base model at work on one home."""
+
+    def __init__(self, home: Home, settings: Settings) -> None:
+        self._home = home
+        self._settings = settings
+        self._engine: Engine | None = None
+        self._kernel: Kernel | None = None
+        self._opening = threading.RLock()
+
+    @cached_property
+    def episodes(self) -> Episodes:
+        from llmagentos.experience.episodes import Episodes
+
+        return Episodes(self._home.store)
+
+    @cached_property
+    def releases(self) -> Releases:
+        from llmagentos.releases.registry import Releases
+
+        return Releases(self._home.store, self._settings.model)
+
+    @cached_property
+    def facts(self) -> Facts:
+        from llmagentos.knowledge.facts import Facts
+
+        return Facts(self._home.store)
+
+    def make_environment(self, name: str) -> LanguageEnvironment:
+        from llmagentos.environments.registry import make
+
+        return make(name, home=self._home.folder)
+
+    def engine(self, on_progress: Callable[[Progress], None] | None) -> Engine:
+        from llmagentos.models.torch_engine import TorchEngine
+
+        with self._opening:
+            if self._engine is None:
+                _ = self._home.store  # the home's owner loads the model: nobody loads it to find the home locked
+                folder = self._folder(on_progress)
+                self._engine = TorchEngine.load(folder, threads=self._settings.threads)
+            return self._engine
+
+    def _folder(self, on_progress: Callable[[Progress], None] | None) -> Path:
+        """The model's folder; one that was never fetched is fetched, a damaged one raises with its remedy."""
+        library, name = self._home.library, self._settings.model
+        if library.show(name).pulled:
+            return library.folder(name)
+        return library.pull(name, progress=on_progress)
+
+    def serving(
+        self, identifier: str | None, on_progress: Callable[[Progress], None] | None
+    ) -> tuple[Release, str | None]:
+        from llmagentos.models.adapters import read_adapter
+
+        release = self.releases.live() if identifier is None else self.releases.get(identifier)
+        adapters = [artefact for artefact in release.manifest.artefacts if artefact.kind == "adapter"]
+        if not adapters:
+            return release, None
+        if len(adapters) > 1:
+            names = ", ".join(artefact.name for artefact in adapters)
+            raise ReleaseError(
+                f"Release {release.id} has the adapters {names} and no router between them; one is served."
+            )
+        engine = self.engine(on_progress)
+        with self._opening:
+            if release.id not in engine.adapters:
+                engine.load_adapter(release.id, *read_adapter(self._home.store.blobs.get(adapters[0].digest)))
+        return release, release.id
+
+    def kernel(self, on_progress: Callable[[Progress], None] | None) -> Kernel:
+        from llmagentos.kernel.kernel import Kernel
+
+        with self._opening:
+            if self._kernel is None:
+                self._kernel = Kernel(self.engine(on_progress), self._home.store)
+            return self._kernel
+
+    def cycle(self, on_progress: Callable[[Progress], None] | None) -> Cycle:
+        from llmagentos.cycle import Cycle, CycleParts
+
+        return Cycle(
+            CycleParts(
+                store=self._home.store,
+                engine=self.engine(on_progress),
+                kernel=self.kernel(on_progress),
+                episodes=self.episodes,
+                releases=self.releases,
+                library_folder=self._folder(on_progress),
+                settings=self._settings,
+                make_environment=self.make_environment,
+            )
+        )
+
+    def close(self) -> None:
+        with self._opening:
+            if self._kernel is not None:
+                self._kernel.close()
+            if self._engine is not None:
+                self._engine.close()
+            self._kernel = self._engine = None
+            for name in ("episodes", "releases", "facts"):
+                self.__dict__.pop(name, None)
+
+
+_HOMES: dict[tuple[Path, bool], Home] = {}
+_RUNTIMES: dict[tuple[Path, bool, str], Runtime] = {}
+_SHARING = threading.RLock()
+
+
+def _shared_home(folder: Path, read_only: bool) -> Home:
+    with _SHARING:
+        if not _HOMES:
+            atexit.register(_close_all)
+        return _HOMES.setdefault((folder, read_only), Home(folder, read_only=read_only))
+
+
+def _shared_runtime(home: Home, settings: Settings) -> Runtime:
+    with _SHARING:
+        return _RUNTIMES.setdefault((home.folder, home.read_only, settings.model), Runtime(home, settings))
+
+
+def _close_home(home: Home) -> None:
+    with _SHARING:
+        for (folder, read_only, _), runtime in _RUNTIMES.items():
+            if (folder, read_only) == (home.folder, home.read_only):
+                runtime.close()
+        home.close()
+
+
+def _close_all() -> None:
+    for home in list(_HOMES.values()):
+        _close_home(home)
