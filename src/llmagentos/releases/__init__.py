@@ -1,1 +1,1 @@
-"""The only writer of the live release."""
+"""What is live and what was: the only writer of the live release."""
