@@ -69,9 +69,9 @@ KNOWN_MODELS: tuple[KnownModel, ...] = (
 )
 
 _HOSTED = re.compile(
-    r"(chat)?gpt-?\d.*|chatgpt.*|o\d(-.*)?|text-(davinci|curie|babbage|ada|embedding).*|davinci.*|claude.*|gemini.*|palm.*|"
-    r"grok.*|command(-.*)?|mistral-(tiny|small|medium|large).*|codestral.*|deepseek-(chat|reasoner|coder).*|"
-    r"qwen-(turbo|plus|max).*|glm-\d.*|ernie.*|moonshot.*|kimi.*|sonar.*|titan.*|nova-.*",
+    r"((chat)?gpt-?[3-9]|o\d)[\w.:@-]*|(chatgpt|text-(davinci|curie|babbage|ada|embedding)|davinci|claude|gemini|palm|grok|command|"
+    r"mistral-(tiny|small|medium|large)|codestral|deepseek-(chat|reasoner|coder)|qwen-(turbo|plus|max)|glm-\d|ernie|"
+    r"moonshot|kimi|sonar|titan|nova)([-.:@_\d][\w.:@-]*)?",
     re.IGNORECASE,
 )
 """Models that only a server or a company runs: nobody can load them from a name."""
