@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,24 @@ def test_converted_tokenizer_gives_the_originals_tokens(tiny_model: Path, conver
     expected, made = Renderer(tiny_model), Renderer(converted)
     assert [s.tokens for s in made.render(said, first=True)] == [s.tokens for s in expected.render(said, first=True)]
     assert made.eos_ids == expected.eos_ids
+
+
+@pytest.mark.parametrize(("splitting", "count"), [("smollm", 2), ("gpt-2", 1)])
+def test_digits_are_split_as_the_file_says(
+    tiny_model: Path, tmp_path: Path, gguf_writer: Any, splitting: str, count: int
+) -> None:
+    model = json.loads((tiny_model / "tokenizer.json").read_text())["model"]
+    tokens = [*sorted(model["vocab"], key=model["vocab"].get)[:-1], "12"]
+    merges = [*(" ".join(pair) for pair in model["merges"][:-1]), "1 2"]
+    overrides = {
+        "tokenizer__ggml__pre": splitting,
+        "tokenizer__ggml__tokens": tokens,
+        "tokenizer__ggml__merges": merges,
+    }
+    path = gguf_writer(tiny_model, tmp_path / "digits.gguf", **overrides)
+    (tmp_path / "out").mkdir()
+    convert_gguf(path, tmp_path / "out")
+    assert len(Renderer(tmp_path / "out").encode("12")) == count
 
 
 def test_conversion_reports_every_tensor(tiny_gguf: Path, tmp_path: Path) -> None:
