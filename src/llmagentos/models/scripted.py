@@ -7,7 +7,6 @@ It does not know any model; its log-probabilities are made up and marked so by b
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -121,9 +120,9 @@ class ScriptedEngine:
                     self._wake.wait()
                 if self._closed:
                     return
-            if self._delay:
-                time.sleep(self._delay)
             with self._wake:
+                if self._delay:
+                    self._wake.wait_for(lambda: self._closed, self._delay)
                 batch, self._waiting = self._waiting, []
             self.batches.append(len(batch))
             for request, future, on_token in batch:
