@@ -162,6 +162,25 @@ def test_damage_that_keeps_the_size_is_noticed_by_verifying(
             verify()
 
 
+def test_home_that_cannot_be_written_says_what_to_set(tiny_gguf: Path, tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file where the home should be")
+    for name in (str(tiny_gguf), "default"):
+        with pytest.raises(ConfigError, match="LLMAGENTOS_HOME"):
+            ModelLibrary(tmp_path / "home").pull(name)
+
+
+def test_full_disk_is_an_error_and_leaves_no_folder(
+    library: ModelLibrary, tiny_gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: Any, **options: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("safetensors.numpy.save_file", full)
+    with pytest.raises(ModelFileError, match=r"No space left.*models pull"):
+        library.pull(str(tiny_gguf))
+    assert list((tmp_path / "home" / "models").iterdir()) == []
+
+
 def test_interrupted_pull_leaves_no_folder(library: ModelLibrary, tiny_gguf: Path, tmp_path: Path) -> None:
     def interrupt(progress: Progress) -> None:
         raise KeyboardInterrupt

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from llmagentos.errors import ConfigError, ModelFileError
 from llmagentos.models.card import ModelCard, card_of_folder, card_of_source
 from llmagentos.models.convert import convert_gguf
@@ -88,6 +90,7 @@ class ModelLibrary:
             return self.folder(name)
         if not force and self._is_whole(source, folder):
             return folder
+        self._make_models_folder()
         if source.kind == "package":
             file, digest = self._package_file(source, progress)
             return self._convert(source, file, digest, progress)
@@ -174,7 +177,6 @@ class ModelLibrary:
     @contextmanager
     def _new_folder(self, source: Source) -> Iterator[Path]:
         """An empty folder that takes the model's place when the block ends well and vanishes when it does not."""
-        self._make_models_folder()
         remove_stale(self._models)
         staging = Path(tempfile.mkdtemp(prefix=f"{STAGING}{os.getpid()}-", dir=self._models))
         try:
@@ -185,6 +187,11 @@ class ModelLibrary:
             if place.exists():
                 place.rename(staging / "old")
             made.rename(place)
+        except (OSError, SafetensorError) as error:
+            raise ModelFileError(
+                f"The model {source.name} could not be written below {self._models} ({error}). Free space there or set "
+                f"LLMAGENTOS_HOME to another disk, then: llmagentos models pull {source.name}"
+            ) from error
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
