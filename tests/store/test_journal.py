@@ -160,8 +160,12 @@ def test_journal_refuses_a_synced_event_inside_an_unsynced_transaction(store: St
 
 
 def test_journal_event_inside_a_failed_transaction_is_rolled_back(store: Store) -> None:
-    with pytest.raises(ValueError), store.database.transaction():
-        store.journal.append("p", "k", 1)
-        raise ValueError
+    def fail_after_appending() -> None:
+        with store.database.transaction():
+            store.journal.append("p", "k", 1)
+            raise ValueError
+
+    with pytest.raises(ValueError):
+        fail_after_appending()
     assert store.journal.count() == 0
     assert store.journal.append("p", "k", 2) == 1

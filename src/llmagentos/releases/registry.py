@@ -191,7 +191,8 @@ class Releases:
         state = self._table.candidate_state(candidate.id)
         if state != "open":
             raise ReleaseError(
-                f"Candidate {candidate.id} was {state} already and is not judged twice. Learn a new one: llmagentos learn"
+                f"Candidate {candidate.id} was {state} already, and none is judged twice. "
+                "Learn a new one: llmagentos learn"
             )
 
     def _verify(self, artefacts: Iterable[Artefact]) -> None:

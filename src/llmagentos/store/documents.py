@@ -12,10 +12,9 @@ from typing import Any
 from sqlalchemy import Row, func, insert, select, update
 
 from llmagentos.errors import ConfigError, NotFoundError
-from llmagentos.records.document import Document
+from llmagentos.records.document import Document, ScoredDocument
 from llmagentos.store.database import Database
 from llmagentos.store.fulltext import TextIndex
-from llmagentos.store.rows import ScoredDocument
 from llmagentos.store.tables import documents
 
 _FIELDS = tuple(Document.__dataclass_fields__)

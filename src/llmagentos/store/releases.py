@@ -227,5 +227,5 @@ def _decode(body: bytes, kind: type[RecordT]) -> RecordT:
         return msgspec.json.decode(body, type=kind)
     except msgspec.MsgspecError as error:
         raise StoreError(
-            f"A stored {kind.__name__.lower()} cannot be read ({error}): the database is damaged. See: llmagentos doctor"
+            f"A stored {kind.__name__.lower()} cannot be read ({error}), so the database is damaged: llmagentos doctor"
         ) from error

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from llmagentos.records.document import Document
 from llmagentos.records.identity import LOCAL_OWNER, Origin, Owner
 
 
@@ -50,12 +49,3 @@ class EpisodeFilter:
     owner: str | None = None
     labels: Mapping[str, str] | None = None
     """Every one of these labels with this value."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScoredDocument:
-    """A document that a search found."""
-
-    document: Document
-    score: float
-    """Higher is better; comparable within one search only."""

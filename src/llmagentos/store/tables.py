@@ -119,7 +119,6 @@ documents = Table(
     Column("title", Text, nullable=False),
     Column("text", Text, nullable=False),
     Column("digest", Text, nullable=False),
-    Column("media_type", Text, nullable=False),
     Column("created", Double, nullable=False),
     *_provenance(),
     *_withdrawal(),

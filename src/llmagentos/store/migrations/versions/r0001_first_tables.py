@@ -122,7 +122,6 @@ def _create_knowledge() -> None:
         Column("title", Text, nullable=False),
         Column("text", Text, nullable=False),
         Column("digest", Text, nullable=False),
-        Column("media_type", Text, nullable=False),
         Column("created", Double, nullable=False),
         Column("owner", Text, nullable=False),
         Column("origin", Text, nullable=False),
