@@ -38,8 +38,8 @@ _TRIES_PER_TASK = 20
 class Drills(LanguageEnvironment):
     """Exercises of one `kind` (sum, sort, filter, lookup; all of them when left out) at one `level` (1 to 4)."""
 
-    def __init__(self, name: str = NAME, **options: JSON) -> None:
-        super().__init__(name)
+    def __init__(self, **options: JSON) -> None:
+        super().__init__(NAME)
         self._options = options
         _read_options(options)
         self._problem: Problem | None = None

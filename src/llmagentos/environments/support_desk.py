@@ -53,8 +53,8 @@ class SupportDesk(LanguageEnvironment):
     (`generous` refunds also when the window is closed).
     """
 
-    def __init__(self, name: str = NAME, **options: JSON) -> None:
-        super().__init__(name)
+    def __init__(self, **options: JSON) -> None:
+        super().__init__(NAME)
         self._options = options
         _read_options(options)
         self._scenario: Scenario | None = None

@@ -1,0 +1,89 @@
+"""Reasoning-v0: any data set of reasoning-gym; an answer is right only at score 1.0.
+
+In: one reply. Out: reward 1 when the data set's own verifier gives the reply its full score; partial credit counts
+as nothing. Lenient success verifies the last line, or the last number, of a longer reply.
+It does not know the data sets. They are generated: splits have other seeds, not other operands by construction.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from typing import Any
+
+from llmagentos.environments.adapter import split_seed
+from llmagentos.environments.language import LanguageEnvironment, StepResult, check_action, check_split
+from llmagentos.errors import ConfigError, EnvironmentFault, MissingExtraError
+from llmagentos.records.identity import JSON
+
+NAME = "Reasoning-v0"
+
+INSTRUCTIONS = "Answer with the result only."
+
+READ_CHARACTERS = 4000
+"""Only the end of a longer reply is given to a verifier."""
+
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+
+
+class Reasoning(LanguageEnvironment):
+    """The data set `name`; every other option is one of its own settings."""
+
+    def __init__(self, **options: JSON) -> None:
+        super().__init__(NAME)
+        try:
+            self._gym: Any = importlib.import_module("reasoning_gym")
+        except ModuleNotFoundError as problem:
+            raise MissingExtraError(NAME, "reasoning") from problem
+        if not isinstance(options.get("name"), str):
+            raise ConfigError(f"{NAME} needs a data set. Write {NAME}?name=chain_sum.")
+        self._options = options
+        self._data, self._entry = self._create(0)
+        self._running = False
+
+    @property
+    def task_options(self) -> dict[str, JSON]:
+        return dict(self._options)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        super().reset(seed=seed)
+        chosen = dict(options or {})
+        split = check_split(chosen.pop("split", "train"))
+        changed = {name: value for name, value in chosen.items() if self._options.get(name) != value}
+        if changed:
+            raise ConfigError(f"{NAME} was made with {self._options}; a task cannot change it to {changed}.")
+        number = seed if seed is not None else int(self.np_random.integers(2**31))
+        self._data, self._entry = self._create(split_seed(split, number))
+        self._running = True
+        return str(self._entry["question"]).strip(), {"instructions": INSTRUCTIONS, "tools": ()}
+
+    def step(self, action: str) -> StepResult:
+        text = check_action(self.name, action, self._running)
+        self._running = False
+        success = self._is_right(text.strip())
+        lenient = success or any(self._is_right(part) for part in last_parts(text))
+        return "", float(success), True, False, {"success": success, "lenient": lenient}
+
+    def _is_right(self, answer: str) -> bool:
+        if not answer or len(answer) > READ_CHARACTERS:
+            return False
+        return float(self._data.score_answer(answer=answer, entry=self._entry)) == 1.0
+
+    def _create(self, seed: int) -> tuple[Any, dict[str, Any]]:
+        settings = {name: value for name, value in self._options.items() if name != "name"}
+        try:
+            data = self._gym.create_dataset(self._options["name"], size=1, seed=seed, **settings)
+            return data, data[0]
+        except (ValueError, TypeError, AssertionError, KeyError) as problem:
+            raise ConfigError(f"reasoning-gym does not take {self._options}: {problem}") from problem
+        except Exception as problem:
+            raise EnvironmentFault(
+                f"reasoning-gym could not make {self._options}: {type(problem).__name__}: {problem}"
+            ) from problem
+
+
+def last_parts(text: str) -> list[str]:
+    """What a person would take for the answer in a longer reply: its last line, and the last number."""
+    end = text[-READ_CHARACTERS:].strip()
+    lines = end.splitlines()
+    return [part for part in (lines[-1].strip() if lines else "", *_NUMBER.findall(end)[-1:]) if part]
