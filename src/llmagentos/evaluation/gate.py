@@ -324,7 +324,7 @@ def _released_reason(candidate: Candidate, checks: Sequence[SkillCheck], withdra
         parts.append(f"Kept: {each}.")
     elif candidate.change == "improvement":
         parts.append("There was no earlier skill to keep.")
-    return f"Released. {' '.join(parts)}".strip()
+    return " ".join(parts)
 
 
 def _share(values: Sequence[float]) -> float:
