@@ -215,8 +215,31 @@ class Agent:
                 on_text=on_text,
             )
         )
-        _wait([handle])
-        return Answer(str(handle.result()), handle.episode())
+        return _answer(handle)
+
+    def chat(
+        self,
+        messages: Sequence[dict[str, str]],
+        *,
+        max_tokens: int = 256,
+        temperature: float = 0.0,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Answer:
+        """The next turn of a dialogue, `{"role", "content"}` records, oldest first; recorded like any other run."""
+        from llmagentos.kernel.specification import ProcessSpec
+
+        release, adapter = self.system.serving()
+        handle = self.system.kernel.submit(
+            ProcessSpec(
+                program="chat",
+                arguments={"messages": list(messages)},
+                release=release.id,
+                adapter=adapter,
+                sampling=Sampling(max_tokens=max_tokens, temperature=temperature),
+                on_text=on_text,
+            )
+        )
+        return _answer(handle)
 
     def run(
         self,
@@ -258,12 +281,7 @@ class Agent:
             )
             for task in chosen
         ]
-        handles = [self.system.kernel.submit(spec) for spec in specs]
-        if on_episode is not None:
-            for handle in handles:
-                handle.add_done_callback(lambda done: on_episode(done.episode()))
-        _wait(handles)
-        return Runs(tuple(handle.episode() for handle in handles))
+        return Runs(tuple(self.system.kernel.run(specs, on_episode)))
 
     def _own_environment(self, wish: str) -> str:
         if self.environment is None:
@@ -272,7 +290,7 @@ class Agent:
 
     def __repr__(self) -> str:
         where = f", environment={self.environment!r}" if self.environment else ""
-        return f"Agent({self.system.settings.model!r}, home={str(self.system.home)!r}{where})"
+        return f"Agent({self.system!r}{where})"
 
 
 def environment_name(environment: Any) -> str:
@@ -291,14 +309,12 @@ def environment_name(environment: Any) -> str:
     )
 
 
-def _wait(handles: Sequence[ProcessHandle]) -> None:
-    """Wait for all; Ctrl-C ends them as cancelled, which is recorded, and goes on up."""
+def _answer(handle: ProcessHandle) -> Answer:
+    """Wait for the answer; Ctrl-C ends the run as cancelled, which is recorded, and goes on up."""
     try:
-        for handle in handles:
-            handle.episode()
+        return Answer(str(handle.result()), handle.episode())
     except KeyboardInterrupt:
-        for handle in handles:
-            handle.cancel()
+        handle.cancel()
         raise
 
 

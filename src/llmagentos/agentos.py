@@ -8,6 +8,7 @@ It does not know the command line nor what an agent's goal is.
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -16,17 +17,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from llmagentos.config import Settings, load_settings
-from llmagentos.errors import PermissionDenied, ReleaseError
+from llmagentos.errors import ConfigError, PermissionDenied, ReleaseError
 from llmagentos.llm import LanguageModel, Voice
 from llmagentos.records.process import ProcessInfo, ProcessState
 from llmagentos.records.progress import Progress
-from llmagentos.records.release import Release
+from llmagentos.records.release import Manifest, Release
 
 if TYPE_CHECKING:
     from llmagentos.cycle import Cycle
     from llmagentos.data.intake import Intake
     from llmagentos.environments.language import LanguageEnvironment
     from llmagentos.experience.episodes import Episodes
+    from llmagentos.kernel.handle import ProcessHandle
     from llmagentos.kernel.kernel import Kernel
     from llmagentos.knowledge.facts import Facts
     from llmagentos.models.engine import Engine
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from llmagentos.releases.registry import Releases
     from llmagentos.store.lock import HomeLock
     from llmagentos.store.store import Store
+
+UNFINISHED: tuple[ProcessState, ...] = ("ready", "running", "waiting")
 
 
 class Home:
@@ -63,6 +67,12 @@ class Home:
                     self.close()
                     raise
             return self._store
+
+    def releases(self, base: str) -> Releases:
+        """The releases of this home; `base` is what a new home begins with."""
+        from llmagentos.releases.registry import Releases
+
+        return Releases(self.store, base)
 
     @cached_property
     def library(self) -> ModelLibrary:
@@ -98,19 +108,28 @@ class AgentOS:
     ) -> None:
         """`model` is checked by name at once (`ConfigError`, `NotFoundError`), fetched and loaded when first needed.
 
+        Left out (and `LLMAGENTOS_MODEL` unset) it is the base of the home's live release, in a new home the default.
         `read_only` works beside another process that owns the home. `on_progress` sees a model being fetched.
         """
-        settings = load_settings(home, model)
-        self._home = _shared_home(settings.home, read_only)
-        source = self._home.library.resolve(settings.model)
-        self.settings: Settings = replace(settings, model=source.name)
+        asked = load_settings(home, model)
+        self.home: Path = asked.home
+        """The folder of everything that is kept."""
         self.on_progress = on_progress
-        self._runtime = _shared_runtime(self._home, self.settings)
+        self._home = _shared_home(asked.home, read_only)
+        self._asked = replace(asked, model=self._home.library.resolve(asked.model).name)
+        self._explicit = bool(model or os.environ.get("LLMAGENTOS_MODEL"))
+
+    @cached_property
+    def settings(self) -> Settings:
+        """What this system was told, with the source of the model that it speaks with."""
+        if self._explicit:
+            return self._asked
+        live = self._home.releases(self._asked.model).live()
+        return replace(self._asked, model=live.manifest.base)
 
     @property
-    def home(self) -> Path:
-        """The folder of everything that is kept."""
-        return self.settings.home
+    def _runtime(self) -> Runtime:
+        return _shared_runtime(self._home, self.settings)
 
     @property
     def store(self) -> Store:
@@ -186,6 +205,10 @@ class AgentOS:
         """Processes, the newest first."""
         return self.store.processes.list(states, limit)
 
+    def resume(self) -> list[ProcessHandle]:
+        """Go on with every process that an interrupted system left unfinished; those that cannot end as `unknown`."""
+        return self._runtime.resume(self.on_progress)
+
     def execute(self, code: str) -> NoReturn:
         """Refuses: code of a model runs in a sandbox or not at all, and this version has no sandbox."""
         raise PermissionDenied(
@@ -204,7 +227,7 @@ class AgentOS:
         self.close()
 
     def __repr__(self) -> str:
-        return f"AgentOS(home={str(self.home)!r}, model={self.settings.model!r})"
+        return f"AgentOS(home={str(self.home)!r}, model={self._asked.model!r})"
 
 
 class LLM(LanguageModel):
@@ -229,7 +252,7 @@ class LLM(LanguageModel):
         return Voice(engine, adapter, lambda sequences: embed(decoder, sequences))
 
     def __repr__(self) -> str:
-        return f"LLM({self._system.settings.model!r})"
+        return f"LLM(system={self._system!r})"
 
 
 class Runtime:
@@ -250,9 +273,7 @@ class Runtime:
 
     @cached_property
     def releases(self) -> Releases:
-        from llmagentos.releases.registry import Releases
-
-        return Releases(self._home.store, self._settings.model)
+        return self._home.releases(self._settings.model)
 
     @cached_property
     def facts(self) -> Facts:
@@ -288,6 +309,12 @@ class Runtime:
         from llmagentos.models.adapters import read_adapter
 
         release = self.releases.live() if identifier is None else self.releases.get(identifier)
+        base = self._settings.model
+        if release.manifest.base != base:
+            if identifier is not None:
+                on = release.manifest.base
+                raise ReleaseError(f"Release {release.id} is on {on}, not on {base}. Leave the model out.")
+            return Release("r0", Manifest(base)), None
         adapters = [artefact for artefact in release.manifest.artefacts if artefact.kind == "adapter"]
         if not adapters:
             return release, None
@@ -307,12 +334,32 @@ class Runtime:
 
         with self._opening:
             if self._kernel is None:
-                self._kernel = Kernel(self.engine(on_progress), self._home.store)
+                self._kernel = Kernel(
+                    self._home.store,
+                    self.engine(on_progress),
+                    environment=lambda task: self.make_environment(task.environment),
+                    record=self.episodes.add,
+                    recall=lambda query, limit: [found.fact.statement for found in self.facts.ask(query, limit)],
+                    remember=lambda statement, source: self.facts.add(statement, source=source, origin="own").fact.id,
+                )
             return self._kernel
+
+    def resume(self, on_progress: Callable[[Progress], None] | None) -> list[ProcessHandle]:
+        known = {release.id for release in self.releases.list() if release.manifest.base == self._settings.model}
+        for info in self._home.store.processes.list(UNFINISHED, None):
+            if info.adapter in known:
+                self.serving(info.adapter, on_progress)
+        return self.kernel(on_progress).resume()
 
     def cycle(self, on_progress: Callable[[Progress], None] | None) -> Cycle:
         from llmagentos.cycle import Cycle, CycleParts
 
+        live = self.releases.live()
+        if live.manifest.base != self._settings.model:
+            raise ConfigError(
+                f"The releases of the home {self._home.folder} are on {live.manifest.base}. Leave the model out, or "
+                f"use the other in a home of its own: llmagentos --home FOLDER --model {self._settings.model} ..."
+            )
         return Cycle(
             CycleParts(
                 store=self._home.store,

@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
+PLAIN_WIDTH = 160
+"""Columns of a table that goes into a file or a pipe."""
+
 
 def console(*, error: bool = False) -> Console:
     """Rich's console on standard output or standard error."""
     from rich.console import Console
 
-    return Console(stderr=error, highlight=False, soft_wrap=not sys.stdout.isatty())
+    stream = sys.stderr if error else sys.stdout
+    return Console(stderr=error, highlight=False, width=None if stream.isatty() else PLAIN_WIDTH, soft_wrap=error)
 
 
 def complain(text: str) -> None:

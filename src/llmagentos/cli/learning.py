@@ -1,0 +1,91 @@
+"""`llmagentos learn` and `llmagentos evaluate`: becoming better, and knowing it.
+
+They do not know learners, statistics or the gate's rules.
+"""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import click
+
+from llmagentos.cli.opening import json_option, writing
+from llmagentos.cli.progress import progress
+from llmagentos.cli.releases import show_verdict
+from llmagentos.cli.screen import as_json, say
+from llmagentos.records.task import Split
+
+
+@click.command()
+@click.argument("environment", required=False)
+@click.option("--env", "file", help="An environment of your own instead: ./my_env.py:MyEnv-v0.")
+@click.option("--data", "documents", is_flag=True, help="Instead: learn the documents of `llmagentos data`.")
+@click.option(
+    "--minutes", default=10.0, show_default=True, type=click.FloatRange(0.01, 100_000), help="Wall time to spend."
+)
+@click.option("--learner", default="auto", show_default=True, help="imitation, policy-gradient, or auto.")
+@click.option("--seed", default=0, show_default=True, help="Draws tasks, samples and initial weights.")
+@json_option
+@click.pass_context
+def learn(
+    context: click.Context,
+    environment: str | None,
+    file: str | None,
+    documents: bool,
+    minutes: float,
+    learner: str,
+    seed: int,
+    machine: bool,
+) -> None:
+    """Learn ENVIRONMENT from an expert where it has one, else from the agent's own rewarded runs.
+
+    A gate compares the candidate with every skill kept so far, on fresh tasks; only what passes goes live, and the
+    verdict is kept either way. Ctrl-C stops cleanly: the same command goes on where it was.
+    """
+    from llmagentos.agent import Agent
+
+    if sum(bool(one) for one in (environment, file, documents)) != 1:
+        raise click.UsageError(
+            "Give one of: an environment such as SupportDesk-v0, --env ./my_env.py:MyEnv-v0, --data."
+        )
+    with progress() as show, writing(context, show) as system:
+        if documents:
+            verdict = Agent(system=system).train_model(minutes=minutes, on_progress=show).verdicts[0]
+        else:
+            verdict = Agent(system=system).learn(
+                environment or file, minutes=minutes, learner=learner, seed=seed, on_progress=show
+            )
+        live = system.releases.live().id
+    if machine:
+        as_json(verdict)
+        return
+    show_verdict(verdict)
+    say(f"{live} is live." if verdict.released else f"{live} stays live.")
+
+
+@click.command()
+@click.argument("environment", required=False)
+@click.option("--release", help="Which release; the live one when left out.")
+@click.option(
+    "--tasks", default=100, show_default=True, type=click.IntRange(1, 100_000), help="Held-out tasks a skill."
+)
+@click.option("--split", type=click.Choice(get_args(Split)), default="report", show_default=True, help="Which tasks.")
+@json_option
+@click.pass_context
+def evaluate(
+    context: click.Context, environment: str | None, release: str | None, tasks: int, split: Split, machine: bool
+) -> None:
+    """Measure success on held-out tasks of ENVIRONMENT, or of every skill learned when it is left out.
+
+    Strict: the goal is reached and every action well-formed. Lenient: the goal is reached. With 95 % intervals.
+    """
+    from llmagentos.agent import Agent
+
+    with progress() as show, writing(context, show) as system:
+        result = Agent(system=system).evaluate_model(
+            environment, release=release, tasks=tasks, split=split, on_progress=show
+        )
+    if machine:
+        as_json(result.reports)
+        return
+    say(str(result))

@@ -1,0 +1,161 @@
+"""`llmagentos run` and `llmagentos chat`: an agent at work.
+
+They do not know how a process is scheduled or a model answers.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, get_args
+
+import click
+
+from llmagentos.cli.opening import json_option, writing
+from llmagentos.cli.progress import progress
+from llmagentos.cli.screen import as_json, complain, say, table
+from llmagentos.records.progress import Progress
+from llmagentos.records.task import Split
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from llmagentos.agent import Agent
+    from llmagentos.records.episode import Episode
+
+MOST_ROWS = 30
+
+
+@click.command()
+@click.argument("environment", required=False)
+@click.option(
+    "--program", default="react", show_default=True, help="`react`, `chat`, or a function as module:function."
+)
+@click.option("--split", type=click.Choice(get_args(Split)), default="train", show_default=True, help="Which tasks.")
+@click.option("--tasks", default=1, show_default=True, type=click.IntRange(1, 100_000), help="How many tasks.")
+@click.option("--temperature", default=0.0, show_default=True, type=click.FloatRange(0, 10), help="0 is greedy.")
+@click.option(
+    "--max-tokens", default=256, show_default=True, type=click.IntRange(1, 100_000), help="Length of one reply."
+)
+@click.option("--seed", default=0, show_default=True, help="Draws tasks and samples.")
+@click.option("--resume", is_flag=True, help="Instead: go on with runs that a crash or a kill left unfinished.")
+@json_option
+@click.pass_context
+def run(
+    context: click.Context,
+    environment: str | None,
+    program: str,
+    split: Split,
+    tasks: int,
+    temperature: float,
+    max_tokens: int,
+    seed: int,
+    resume: bool,
+    machine: bool,
+) -> None:
+    """Let the live release play tasks of ENVIRONMENT; every run is kept as experience.
+
+    ENVIRONMENT is a name of `llmagentos environments` (options as NAME?option=value), any Gymnasium id, or a file of
+    your own as ./my_env.py:MyEnv-v0. Exits with 1 when no run could be finished.
+    """
+    from llmagentos.agent import Agent
+    from llmagentos.records.generation import Sampling
+
+    if bool(environment) == resume:
+        raise click.UsageError("Name an environment, such as SupportDesk-v0, or give --resume.")
+    with progress() as show, writing(context, show) as system:
+        if environment is None:
+            episodes = tuple(handle.episode() for handle in system.resume())
+        else:
+            played = Agent(system=system).run(
+                environment,
+                tasks=tasks,
+                split=split,
+                program=program,
+                seed=seed,
+                sampling=Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed),
+                on_episode=_counting(show, environment, tasks),
+            )
+            episodes = played.episodes
+    _show(episodes, machine)
+    if episodes and all(episode.outcome in ("failed", "unknown") for episode in episodes):
+        complain(f"No run could be finished. The first one said: {episodes[0].error}")
+        context.exit(1)
+
+
+@click.command()
+@click.option("-m", "--message", help="Say this, print the answer, and end.")
+@click.option("--system", "instructions", default="", help="Instructions that the dialogue opens with.")
+@click.option("--temperature", default=0.0, show_default=True, type=click.FloatRange(0, 10), help="0 is greedy.")
+@click.option(
+    "--max-tokens", default=256, show_default=True, type=click.IntRange(1, 100_000), help="Length of one reply."
+)
+@click.pass_context
+def chat(context: click.Context, message: str | None, instructions: str, temperature: float, max_tokens: int) -> None:
+    """Talk to the live release. An empty line or Ctrl-D ends, /new starts afresh.
+
+    Without a terminal every line of standard input is one turn.
+    """
+    from llmagentos.agent import Agent
+
+    opening = [{"role": "system", "content": instructions}] if instructions else []
+    with writing(context) as system:
+        agent = Agent(system=system)
+        with progress() as show:
+            system.on_progress = show
+            _ = system.kernel  # loaded before the first prompt appears, its progress shown
+        turns = list(opening)
+        for said in [message] if message is not None else _lines():
+            if said == "/new":
+                turns = list(opening)
+                continue
+            turns.append({"role": "user", "content": said})
+            turns.append({"role": "assistant", "content": _reply(agent, turns, max_tokens, temperature)})
+
+
+def _reply(agent: Agent, turns: list[dict[str, str]], max_tokens: int, temperature: float) -> str:
+    def write(piece: str) -> None:
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+
+    answer = agent.chat(turns, max_tokens=max_tokens, temperature=temperature, on_text=write)
+    sys.stdout.write("\n")
+    return answer.text
+
+
+def _lines() -> Iterator[str]:
+    if not sys.stdin.isatty():
+        yield from (line.strip() for line in sys.stdin if line.strip())
+        return
+    while line := click.prompt("you", default="", show_default=False, prompt_suffix="> ").strip():
+        yield line
+
+
+def _counting(show: Callable[[Progress], None], environment: str, total: int) -> Callable[[Episode], None]:
+    began, done, won = time.monotonic(), 0, 0
+
+    def count(episode: Episode) -> None:
+        nonlocal done, won
+        done, won = done + 1, won + episode.success
+        metrics = {"success": won / done}
+        show(Progress(f"running {environment}", done, total, "tasks", metrics, time.monotonic() - began))
+
+    return count
+
+
+def _show(episodes: tuple[Episode, ...], machine: bool) -> None:
+    from llmagentos.agent import Runs
+
+    if machine:
+        as_json(episodes)
+        return
+    rows = [
+        (e.task.key, "yes" if e.success else "lenient" if e.lenient else "no", e.outcome, len(e.steps), e.id, e.error)
+        for e in episodes[:MOST_ROWS]
+    ]
+    table(
+        "Runs", ["task", "success", "outcome", "steps", "episode", "error"], rows, empty="No run was left unfinished."
+    )
+    if episodes:
+        more = f" (the first {MOST_ROWS} shown)" if len(episodes) > MOST_ROWS else ""
+        say(f"{Runs(episodes)}{more}")
