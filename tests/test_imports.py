@@ -22,13 +22,13 @@ HEAVY = (
     "trafilatura",
     "tokenizers",
 )
-LOADED = "import json, sys; json.dump(sorted({name.partition('.')[0] for name in sys.modules}), sys.stderr)"
+LOADED = "import json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})), file=sys.stderr)"
 
 
 def loaded_by(code: str) -> set[str]:
     """Top-level modules that a fresh interpreter holds after `code`."""
     done = subprocess.run([sys.executable, "-c", f"{code}\n{LOADED}"], capture_output=True, text=True, check=True)
-    return set(json.loads(done.stderr))
+    return set(json.loads(done.stderr.splitlines()[-1]))
 
 
 def test_import_loads_nothing_heavy() -> None:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from llmagentos.agent import Agent
-    from llmagentos.agentos import AgentOS
-    from llmagentos.llm import LLM
+    from llmagentos.agentos import LLM, AgentOS
 
 __version__ = "0.1.0"
 __all__ = ["LLM", "Agent", "AgentOS", "__version__"]
 
-_HOMES = {"Agent": "llmagentos.agent", "AgentOS": "llmagentos.agentos", "LLM": "llmagentos.llm"}
+_HOMES = {"Agent": "llmagentos.agent", "AgentOS": "llmagentos.agentos", "LLM": "llmagentos.agentos"}
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,7 @@ It does not know how anything is done: it asks the running system (`AgentOS`) an
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,7 @@ class Answer:
     """What an agent said to a task in words."""
 
     text: str
-    episode: Episode
+    episode: Episode = field(repr=False)
     """The run that led to it."""
 
     def __str__(self) -> str:
@@ -49,7 +49,7 @@ class Answer:
 class Runs:
     """Finished runs of an agent."""
 
-    episodes: tuple[Episode, ...]
+    episodes: tuple[Episode, ...] = field(repr=False)
 
     @property
     def success(self) -> float:
@@ -71,6 +71,9 @@ class Runs:
         text = f"{len(self.episodes)} runs: {self.success:.0%} success, {self.lenient:.0%} lenient"
         text += f", mean reward {self.reward:.2f}"
         return text + (f", {failed} not finished" if failed else "")
+
+    def __repr__(self) -> str:
+        return f"Runs({self})"
 
 
 @dataclass(frozen=True, slots=True)

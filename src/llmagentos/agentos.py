@@ -227,7 +227,8 @@ class AgentOS:
         self.close()
 
     def __repr__(self) -> str:
-        return f"AgentOS(home={str(self.home)!r}, model={self._asked.model!r})"
+        known = self.__dict__.get("settings", self._asked)
+        return f"AgentOS(home={str(self.home)!r}, model={known.model!r})"
 
 
 class LLM(LanguageModel):
@@ -352,14 +353,14 @@ class Runtime:
         return self.kernel(on_progress).resume()
 
     def cycle(self, on_progress: Callable[[Progress], None] | None) -> Cycle:
-        from llmagentos.cycle import Cycle, CycleParts
-
         live = self.releases.live()
         if live.manifest.base != self._settings.model:
             raise ConfigError(
                 f"The releases of the home {self._home.folder} are on {live.manifest.base}. Leave the model out, or "
                 f"use the other in a home of its own: llmagentos --home FOLDER --model {self._settings.model} ..."
             )
+        from llmagentos.cycle import Cycle, CycleParts
+
         return Cycle(
             CycleParts(
                 store=self._home.store,
