@@ -1,1 +1,1 @@
-"""Typed tools, permissions and the audit chain."""
+"""Typed tools and who may call them; decisions go to the log that the store keeps."""
