@@ -309,14 +309,14 @@ def test_registry_killed_in_the_middle_is_old_or_new(tmp_path: Path, verb: str) 
     statements = int(whole.stdout)
     old, new = ("r0", "r1") if verb == "publish" else ("r1", "r0")
     assert statements > 4
-    for last in sorted({1, 2, statements // 3, 2 * statements // 3, statements - 2, statements - 1}):
+    for last in (1, statements // 2, statements - 1, statements):
         home = tmp_path / f"killed{last}"
         child = attempt(home, last)
         assert child.returncode == -9, child.stderr
         with Store.open(home) as store:
             releases = Releases(store, "b")
             live = releases.live().id
-            assert live in (old, new)
+            assert live == (new if last == statements else old)
             published = live == "r1" or verb == "rollback"
             assert [release.id for release in releases.list()] == (["r0", "r1"] if published else ["r0"])
             assert len(releases.verdicts()) == (1 if published else 0)

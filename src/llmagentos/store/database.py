@@ -41,11 +41,13 @@ class Database:
         self._owner = 0
         self._engines: dict[str, Engine] = {}
         self._engines_lock = threading.Lock()
-        with self.explained():
+        try:
             self._connection = self._connect()
             if not read_only:
                 self._connection.execute("PRAGMA journal_mode=WAL")
                 self._connection.execute(_SYNCHRONOUS[False])
+        except sqlite3.Error as error:
+            raise self._explain(error) from error
 
     def execute(self, sql: str, parameters: Sequence[Any] = (), *, sync: bool = False) -> list[Any]:
         """Run one statement on the writing connection and commit it, unless the thread is in a transaction.
@@ -64,7 +66,7 @@ class Database:
     @contextmanager
     def transaction(self, *, sync: bool = False) -> Iterator[Connection]:
         """All or nothing, through SQLAlchemy; nested calls in one thread join the outermost."""
-        with self._lock, self.explained():
+        with self._lock, self._explained():
             if self._active is not None:
                 if sync and not self._active_sync:
                     raise StoreError(
@@ -86,23 +88,8 @@ class Database:
         if active is not None and self._owner == threading.get_ident():
             yield active
             return
-        with self.explained(), self._engine("reader").begin() as connection:
+        with self._explained(), self._engine("reader").begin() as connection:
             yield connection
-
-    @contextmanager
-    def explained(self) -> Iterator[None]:
-        """Turn the driver's errors into `StoreError`; integrity errors pass, they are for the caller to read."""
-        try:
-            yield
-        except sqlite3.IntegrityError:
-            raise
-        except sqlite3.Error as error:
-            raise self._explain(error) from error
-        except Exception as error:
-            original = getattr(error, "orig", None)
-            if isinstance(original, sqlite3.Error) and not isinstance(original, sqlite3.IntegrityError):
-                raise self._explain(original) from error
-            raise
 
     def close(self) -> None:
         """Close every connection; later statements raise `StoreError`."""
@@ -128,6 +115,20 @@ class Database:
                 event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
                 self._engines[kind] = engine
             return self._engines[kind]
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn SQLAlchemy's errors into `StoreError`; broken constraints pass, for those are the caller's mistake."""
+        from sqlalchemy.exc import DBAPIError, IntegrityError
+
+        try:
+            yield
+        except IntegrityError:
+            raise
+        except DBAPIError as error:
+            if isinstance(error.orig, sqlite3.Error):
+                raise self._explain(error.orig) from error
+            raise
 
     def _connect(self) -> sqlite3.Connection:
         mode = "ro" if self.read_only else "rwc"

@@ -21,6 +21,9 @@ from llmagentos.errors import HomeLockedError
 
 LOCK_NAME = "owner.lock"
 
+_ATTEMPTS = 4
+_PAUSE_SECONDS = 0.02
+
 
 @dataclass(frozen=True, slots=True)
 class Holder:
@@ -55,11 +58,9 @@ class HomeLock:
             return self
         self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not _lock(descriptor):
             os.close(descriptor)
-            raise HomeLockedError(_refusal(self.path)) from error
+            raise HomeLockedError(_refusal(self.path))
         holder = Holder(os.getpid(), _program(), time.time())
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, msgspec.json.encode(holder), 0)
@@ -88,6 +89,18 @@ class HomeLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _lock(descriptor: int) -> bool:
+    """Take the lock; tried a few times, since `holder_of` in another process holds it for an instant."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if attempt < _ATTEMPTS - 1:
+                time.sleep(_PAUSE_SECONDS)
+    return False
 
 
 def holder_of(home: Path) -> Holder | None:
