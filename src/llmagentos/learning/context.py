@@ -1,0 +1,97 @@
+"""What a learner is given: data, practice, evaluation, budget and a checkpoint; composed in `cycle.py`.
+
+In: functions that reach the kernel and the store. Out: one frozen `LearningContext`.
+It does not know which learner uses it, nor how runs are executed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from llmagentos.models.adapters import FusedAdapter
+from llmagentos.models.decoder import Decoder
+from llmagentos.records.episode import Episode
+from llmagentos.records.progress import Progress
+from llmagentos.records.release import Candidate
+from llmagentos.records.transcript import Transcript
+
+
+class Checkpoint(Protocol):
+    """Where a learner keeps what it needs to go on after a kill."""
+
+    def load(self) -> dict[str, Any] | None:
+        """The last saved state, or None when there is none."""
+        ...
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replace the saved state, whole or not at all. Values are tensors, numbers, text, lists and dicts."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Practice:
+    """A request for own runs on fresh training tasks."""
+
+    tasks: int
+    samples: int
+    """Runs of each task."""
+    seed: int
+    """Another seed draws other tasks and other samples."""
+    temperature: float = 1.0
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Success on the development split."""
+
+    strict: float
+    lenient: float
+    tasks: int
+
+
+@dataclass(frozen=True, slots=True)
+class LearningContext:
+    """Everything that a learner may use."""
+
+    decoder: Decoder
+    """The engine's own weights, read-only."""
+    skill: str
+    base: str
+    """Source of the base model, recorded in the adapter."""
+    minutes: float
+    """Wall time that the learner may spend."""
+    seed: int
+    practice: Callable[[FusedAdapter, Practice], list[list[Episode]]]
+    """Own runs under an adapter: one list of samples for each task, through the kernel."""
+    demonstrations: Callable[[int, int], list[Transcript]]
+    """(count, seed) -> expert or corrected runs on training tasks; fresh ones where tasks are generated."""
+    replay: Callable[[int, int], list[Transcript]]
+    """(count, seed) -> runs of the skills that must be kept; empty when there are none."""
+    evaluate: Callable[[FusedAdapter], Score]
+    """Success on the development split, never on gate or report tasks."""
+    store: Callable[[bytes], str]
+    """Keep a blob; returns its digest."""
+    checkpoint: Checkpoint
+    documents: Sequence[tuple[int, ...]] = ()
+    """Token sequences of the user's documents."""
+    clock: Callable[[], float] = time.monotonic
+    """Seconds; replaced in tests."""
+
+
+Learning: TypeAlias = Generator[Progress, None, Candidate]
+"""A learner at work: yields events, returns a candidate. Closing it stops cleanly; its checkpoint stays."""
+
+
+class Learner(Protocol):
+    """Turns experience and practice into a candidate."""
+
+    @property
+    def name(self) -> str: ...
+
+    def learn(self, start: FusedAdapter | None, context: LearningContext) -> Learning:
+        """Begin from `start` (None is the bare base) or, where the context's checkpoint has one, from its state."""
+        ...

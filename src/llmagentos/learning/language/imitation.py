@@ -1,0 +1,113 @@
+"""Imitation: maximum likelihood of what experts and people did (behavioural cloning, Pomerleau 1991).
+
+In: transcripts of demonstrations, and of kept skills as replay. Out: a candidate whose adapter makes them likely.
+Loss = - mean over demonstrated tokens of log p(token | everything before it); tokens of prompts, tools and the
+environment are read and never scored. It does not know rewards.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+import torch
+
+from llmagentos.errors import LearningError
+from llmagentos.learning.context import Learning, LearningContext
+from llmagentos.learning.run import LearningRun
+from llmagentos.learning.trainer import AdapterSettings, TrainingSequence, from_transcript
+from llmagentos.models.adapters import FusedAdapter
+from llmagentos.records.transcript import Transcript
+
+
+@dataclass(frozen=True, slots=True)
+class ImitationSettings:
+    """What may be tuned."""
+
+    adapter: AdapterSettings = field(default_factory=AdapterSettings)
+    batch: int = 16
+    """Runs a step."""
+    pool: int = 128
+    """Demonstrations asked for at a time; the next pool is fresh."""
+    limit: int = 400
+    """Most steps."""
+    replay_share: float = 0.1
+    """Share of each batch that comes from kept skills, where there are any."""
+    evaluate_every: int = 0
+    """Steps between evaluations on the development split; 0 leaves them out."""
+
+
+class Imitation:
+    """See the module."""
+
+    name = "imitation"
+
+    def __init__(self, settings: ImitationSettings | None = None) -> None:
+        self.settings = settings or ImitationSettings()
+
+    def learn(self, start: FusedAdapter | None, context: LearningContext) -> Learning:
+        """Imitate until the planned steps are done. `LearningError` when there is nothing to imitate."""
+        settings = self.settings
+        run = LearningRun(self.name, context, settings.adapter, start, settings.limit)
+        pools = _Pools(context, settings)
+        while not run.finished:
+            sequences = pools.batch(run.done)
+            logprobs = torch.cat(run.trainer.logprobs(sequences))
+            loss = -logprobs.mean()
+            loss.backward()  # type: ignore[no-untyped-call]
+            norm = run.trainer.step(run.factor())
+            metrics = {"loss": float(loss.detach()), "gradient_norm": norm}
+            every = settings.evaluate_every
+            if every and (run.done + 1) % every == 0:
+                score = context.evaluate(run.trainer.snapshot())
+                metrics |= {"strict": score.strict, "lenient": score.lenient, "tasks": score.tasks}
+            yield run.stepped(metrics)
+        return run.candidate()
+
+
+class _Pools:
+    """Batches out of pools of demonstrations, the same for the same step whether or not the run was resumed."""
+
+    def __init__(self, context: LearningContext, settings: ImitationSettings) -> None:
+        self.context, self.settings = context, settings
+        self.replayed = max(1, round(settings.replay_share * settings.batch)) if settings.replay_share > 0 else 0
+        self._number = -1
+        self._batches: list[list[TrainingSequence]] = []
+
+    def batch(self, step: int) -> list[TrainingSequence]:
+        """The demonstrations of a step, with replay of kept skills in place of a few."""
+        each = max(1, self.settings.pool // self.settings.batch)
+        number, place = divmod(step, each)
+        if number != self._number:
+            self._number, self._batches = number, self._make(number)
+        own = self._batches[place % len(self._batches)]
+        kept = self.context.replay(self.replayed, self.context.seed * 7919 + step) if self.replayed else []
+        return own[: max(1, len(own) - len(kept))] + [from_transcript(transcript) for transcript in kept]
+
+    def _make(self, number: int) -> list[list[TrainingSequence]]:
+        seed = self.context.seed * 1009 + number
+        found = self.context.demonstrations(self.settings.pool, seed)
+        if not found:
+            raise LearningError(
+                f"There is nothing to imitate for {self.context.skill}: it has no expert and no corrected or successful "
+                "episode is stored. Learn from own runs instead: llmagentos learn --learner policy-gradient"
+            )
+        return batches(found, self.settings.batch, random.Random(seed))
+
+
+BUNDLE = 8
+"""Runs with one opening that share a batch: more save more, fewer mix better."""
+
+
+def batches(transcripts: list[Transcript], size: int, chance: random.Random) -> list[list[TrainingSequence]]:
+    """Batches in which runs with the same opening lie together by eights, so that its tokens are computed once."""
+    by_opening: dict[tuple[int, ...], list[Transcript]] = {}
+    for transcript in transcripts:
+        by_opening.setdefault(transcript.tokens[:48], []).append(transcript)
+    bundles: list[list[Transcript]] = []
+    for group in by_opening.values():
+        bundles += [group[at : at + BUNDLE] for at in range(0, len(group), BUNDLE)]
+    chance.shuffle(bundles)
+    ordered = [from_transcript(transcript) for bundle in bundles for transcript in bundle]
+    made = [ordered[at : at + size] for at in range(0, len(ordered), size)]
+    return [batch for batch in made if len(batch) == size or len(made) == 1] or made

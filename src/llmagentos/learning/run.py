@@ -1,0 +1,143 @@
+"""One learner's run: its trainer, its clock, its checkpoint and its candidate; what all learners do alike.
+
+In: settings and a context. Out: progress events, a learning rate that follows the plan, a finished candidate.
+It does not know any loss.
+
+The number of steps is planned once, from the time of the first steps, and is part of the checkpoint: from then on
+a run depends on steps and never on the clock, so that a killed run resumes to the same result.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+from llmagentos.errors import LearningError
+from llmagentos.learning.context import LearningContext
+from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer
+from llmagentos.models.adapters import FusedAdapter, write_adapter
+from llmagentos.records.identity import JSON, new_id
+from llmagentos.records.progress import Progress
+from llmagentos.records.release import Artefact, Candidate
+
+CALIBRATION = 3
+"""Steps timed before the plan is made; the first, which warms up, does not count."""
+
+
+class LearningRun:
+    """State of one run of one learner."""
+
+    def __init__(
+        self, learner: str, context: LearningContext, settings: AdapterSettings, start: FusedAdapter | None, limit: int
+    ) -> None:
+        """`limit` is the most steps; the time budget may plan fewer."""
+        if context.minutes <= 0:
+            raise LearningError(f"{learner} was given {context.minutes} minutes; it needs more than none.")
+        self.learner, self.context, self.limit = learner, context, limit
+        self.trainer = AdapterTrainer(context.decoder, settings, start=start, seed=context.seed)
+        self.done = 0
+        self.planned = 0
+        """Steps in all; 0 until they are planned."""
+        self.curve: list[dict[str, float]] = []
+        self.extra: dict[str, Any] = {}
+        """The learner's own state: kept in the checkpoint, numbers and text only."""
+        self._spent = 0.0
+        self._marks: list[float] = []
+        self._began = context.clock()
+        self._resume()
+
+    def _resume(self) -> None:
+        saved = self.context.checkpoint.load()
+        if saved is None:
+            return
+        if saved["learner"] != self.learner or saved["skill"] != self.context.skill:
+            raise LearningError(
+                f"The checkpoint belongs to {saved['learner']} on {saved['skill']}, not to {self.learner} on "
+                f"{self.context.skill}. Finish that run or discard it with: llmagentos learn --fresh"
+            )
+        self.trainer.restore(saved["trainer"])
+        self.done, self.planned = int(saved["done"]), int(saved["planned"])
+        self.curve, self.extra = list(saved["curve"]), dict(saved["extra"])
+        self._spent = float(saved["spent"])
+
+    @property
+    def seconds(self) -> float:
+        """Wall time spent, over all resumptions."""
+        return self._spent + self.context.clock() - self._began
+
+    @property
+    def finished(self) -> bool:
+        """Whether all planned steps are done."""
+        return self.done >= (self.planned or self.limit)
+
+    def factor(self, warmup: float = 0.06, floor: float = 0.05) -> float:
+        """Learning rate relative to its peak at the present step: linear warm-up, then linear decay."""
+        total = self.planned or self.limit
+        ahead = (self.done + 1) / max(1.0, warmup * total)
+        left = 1.0 - self.done / total
+        return min(1.0, ahead, max(floor, left))
+
+    def seed(self, *parts: int) -> int:
+        """A seed for this step, the same after a resume."""
+        value = self.context.seed
+        for part in (self.done, *parts):
+            value = (value * 1_000_003 + part + 1) % (1 << 31)
+        return value
+
+    def stepped(self, metrics: dict[str, float], *, checkpoint_every: int = 10) -> Progress:
+        """Count a step, plan after the first ones, save now and then; returns the event to yield."""
+        self.done += 1
+        self._plan()
+        point = {"step": float(self.done), "minutes": self.seconds / 60, **metrics}
+        self.curve.append({key: value for key, value in point.items() if math.isfinite(value)})
+        if self.done % checkpoint_every == 0 or self.finished:
+            self.save()
+        return Progress(
+            self.learner, self.done, self.planned or self.limit, "steps", metrics, self.seconds, self.context.skill
+        )
+
+    def _plan(self) -> None:
+        if self.planned:
+            return
+        self._marks.append(self.context.clock())
+        if len(self._marks) < CALIBRATION:
+            return
+        each = (self._marks[-1] - self._marks[0]) / (len(self._marks) - 1)
+        left = self.context.minutes * 60 - self.seconds
+        self.planned = min(self.limit, self.done + max(0, int(left / max(each, 1e-6))))
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        self.context.checkpoint.save(
+            {
+                "learner": self.learner,
+                "skill": self.context.skill,
+                "trainer": self.trainer.state(),
+                "done": self.done,
+                "planned": self.planned,
+                "curve": self.curve,
+                "extra": self.extra,
+                "spent": self.seconds,
+            }
+        )
+
+    def candidate(self, *, episodes: tuple[str, ...] = (), evidence: dict[str, JSON] | None = None) -> Candidate:
+        """Store the adapter and name it as a candidate."""
+        data = write_adapter(self.trainer.exact(), self.context.decoder.config, self.context.base)
+        artefact = Artefact("adapter", "adapter", self.context.store(data), self.context.skill)
+        return Candidate(
+            id=new_id("candidate"),
+            skill=self.context.skill,
+            artefacts=(artefact,),
+            learner=self.learner,
+            evidence={
+                "steps": self.done,
+                "tokens": self.trainer.tokens,
+                "minutes": self.seconds / 60,
+                "curve": self.curve,
+                **(evidence or {}),
+            },
+            episodes=episodes,
+            created=time.time(),
+        )

@@ -1,0 +1,192 @@
+"""Gradients for an adapter on the engine's own weights: the arithmetic that every language learner shares.
+
+In: token sequences with the places that may train. Out: differentiable log-probabilities at those places, and steps of
+AdamW on the adapter. The base model is read-only and shared with the engine; only scored places reach the output layer.
+It does not know rewards, tasks or which loss is built from the log-probabilities.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from llmagentos.errors import LearningError
+from llmagentos.models.adapters import FusedAdapter, block_mask, new_adapter
+from llmagentos.models.decoder import Decoder, FrozenProduct, PackedLinear
+from llmagentos.models.packing import TreeAttention, pack
+from llmagentos.records.transcript import Transcript
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSequence:
+    """Tokens of one run and which of them may enter a loss."""
+
+    tokens: tuple[int, ...]
+    scored: tuple[bool, ...]
+    """True only where the tokens were sampled or demonstrated; the first token is never scored."""
+
+    @property
+    def targets(self) -> np.ndarray:
+        """Positions of the scored tokens, without the first of the sequence, which nothing predicts."""
+        places = np.flatnonzero(self.scored)
+        return places[places > 0]
+
+
+def from_transcript(transcript: Transcript) -> TrainingSequence:
+    """The sequence of a run: tokens of the environment, tools and prompts are never scored."""
+    return TrainingSequence(transcript.tokens, transcript.trainable)
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterSettings:
+    """Size and optimiser of an adapter's training."""
+
+    rank: int = 16
+    alpha: float = 32.0
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    """Largest norm of the whole gradient."""
+    beta2: float = 0.99
+    """Short memory of squared gradients: runs here have tens to hundreds of steps, not thousands."""
+
+
+class _LowRankProduct(torch.autograd.Function):
+    """`x W^T + scale (x A^T) B^T` with a frozen W: no gradient of W's size is ever formed."""
+
+    @staticmethod
+    def forward(ctx: Any, x_NI: Tensor, a_RI: Tensor, b_OR: Tensor, weight: PackedLinear, scale: float) -> Tensor:
+        u_NR = x_NI @ a_RI.t()
+        ctx.save_for_backward(x_NI, a_RI, b_OR, u_NR)
+        ctx.weight, ctx.scale = weight, scale
+        return weight(x_NI).addmm_(u_NR, b_OR.t(), alpha=scale)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        dy_NO = grads[0]
+        x_NI, a_RI, b_OR, u_NR = ctx.saved_tensors
+        v_NR = (dy_NO @ b_OR).mul_(ctx.scale)
+        dx_NI = ctx.weight.backward(dy_NO).addmm_(v_NR, a_RI)
+        return dx_NI, v_NR.t() @ x_NI, (dy_NO.t() @ u_NR).mul_(ctx.scale), None, None
+
+
+class AdapterTrainer:
+    """Trains one adapter. Not thread-safe; its tensors are its own until `snapshot`."""
+
+    def __init__(
+        self, decoder: Decoder, settings: AdapterSettings, *, start: FusedAdapter | None = None, seed: int = 0
+    ) -> None:
+        decoder.pack(backward=True)
+        self.decoder = decoder
+        self.settings = settings
+        config = decoder.config
+        fresh = start or new_adapter(config, settings.rank, settings.alpha, seed)
+        self.rank, self.alpha = fresh.rank, fresh.alpha
+        self.pairs = {
+            key: tuple(t.detach().float().to(decoder.device).clone().requires_grad_() for t in pair)
+            for key, pair in fresh.pairs.items()
+        }
+        groups = {group for _, group in self.pairs}
+        self._masks = {group: block_mask(config, group, self.rank).to(decoder.device) for group in groups}
+        self.parameters = [tensor for pair in self.pairs.values() for tensor in pair]
+        self.optimiser = torch.optim.AdamW(
+            self.parameters,
+            lr=settings.learning_rate,
+            betas=(0.9, settings.beta2),
+            weight_decay=settings.weight_decay,
+            foreach=True,
+        )
+        self.tokens = 0
+        """Tokens computed forward and backward so far."""
+
+    def __call__(self, layer: int, group: str, x_NI: Tensor, weight: PackedLinear) -> Tensor:
+        """The adapted product (see `decoder.LowRank`)."""
+        pair = self.pairs.get((layer, group))
+        if pair is None:
+            return cast("Tensor", FrozenProduct.apply(x_NI, weight))  # type: ignore[no-untyped-call]
+        a, b = (tensor.to(x_NI.dtype) for tensor in pair)
+        out: Tensor = _LowRankProduct.apply(x_NI, a, b, weight, self.alpha / self.rank)  # type: ignore[no-untyped-call]
+        return out
+
+    def logprobs(self, sequences: Sequence[TrainingSequence]) -> list[Tensor]:
+        """For each sequence the log-probabilities of its scored tokens, in order, with gradients.
+
+        `LearningError` when nothing is scored at all.
+        """
+        usable = [i for i, sequence in enumerate(sequences) if len(sequence.targets)]
+        if not usable:
+            raise LearningError("No token in this batch may train: no sampled or demonstrated text in the episodes.")
+        # Nothing after the last scored token matters, nor does that token's own hidden state.
+        tree = pack([sequences[i].tokens[: int(sequences[i].targets[-1])] for i in usable], device=self.decoder.device)
+        self.tokens += len(tree.tokens_N)
+        attention = TreeAttention(tree, self.decoder.config, self.decoder.dtype)
+        hidden_NH = self.decoder.hidden(tree.tokens_N, tree.positions_N, attention, self)
+        rows = np.concatenate([places[sequences[i].targets - 1] for i, places in zip(usable, tree.index, strict=True)])
+        wanted = np.concatenate([np.asarray(sequences[i].tokens)[sequences[i].targets] for i in usable])
+        logits = self.decoder.logits(hidden_NH[torch.from_numpy(rows).to(hidden_NH.device)])
+        flat = -functional.cross_entropy(logits, torch.from_numpy(wanted).to(logits.device), reduction="none")
+        split = flat.split([len(sequences[i].targets) for i in usable])
+        empty = flat.new_zeros(0)
+        found = dict(zip(usable, split, strict=True))
+        return [found.get(i, empty) for i in range(len(sequences))]
+
+    def step(self, factor: float = 1.0) -> float:
+        """One step of the optimiser at `factor` times the learning rate; returns the gradient's norm.
+
+        A gradient that is not finite changes nothing and returns infinity.
+        """
+        for (_, group), (_, b) in self.pairs.items():
+            if b.grad is not None:
+                b.grad.mul_(self._masks[group])
+        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip))
+        if math.isfinite(norm):
+            for options in self.optimiser.param_groups:
+                options["lr"] = self.settings.learning_rate * factor
+            self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        return norm if math.isfinite(norm) else math.inf
+
+    def snapshot(self) -> FusedAdapter:
+        """A copy of the adapter as it is now, in the engine's precision, ready to be served."""
+        return FusedAdapter(
+            self.rank,
+            self.alpha,
+            {
+                key: (a.detach().to(self.decoder.dtype).clone(), b.detach().to(self.decoder.dtype).clone())
+                for key, (a, b) in self.pairs.items()
+            },
+        )
+
+    def exact(self) -> FusedAdapter:
+        """A copy in full precision, for the artefact."""
+        return FusedAdapter(
+            self.rank, self.alpha, {key: (a.detach().clone(), b.detach().clone()) for key, (a, b) in self.pairs.items()}
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a later process needs to go on from here: tensors by name and the step count."""
+        tensors: dict[str, Tensor] = {}
+        for number, parameter in enumerate(self.parameters):
+            tensors[f"parameter.{number}"] = parameter.detach().clone()
+            for name, value in self.optimiser.state.get(parameter, {}).items():
+                tensors[f"optimiser.{number}.{name}"] = torch.as_tensor(value).clone()
+        return {"tensors": tensors, "tokens": self.tokens}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        tensors = state["tensors"]
+        self.tokens = int(state["tokens"])
+        with torch.no_grad():
+            for number, parameter in enumerate(self.parameters):
+                parameter.copy_(tensors[f"parameter.{number}"])
+                prefix = f"optimiser.{number}."
+                known = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+                if known:
+                    self.optimiser.state[parameter] = known
