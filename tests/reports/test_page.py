@@ -106,7 +106,7 @@ def test_page_is_well_formed_and_loads_nothing_from_anywhere():
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_no_text_becomes_markup(attack):
     seen = Seen(render_page(attacked(attack)))
-    plain = Seen(render_page(attacked("harmless")))
+    plain = Seen(render_page(attacked(" ".join("word" for _ in attack.split(" ")))))
     assert seen.tags == plain.tags
     assert [name for _, name, _ in seen.attributes] == [name for _, name, _ in plain.attributes]
     assert "".join(seen.text).count(attack) >= 10, "it is shown as what it is"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from llmagentos.errors import GateError
+from llmagentos.evaluation.figures import percent, points
 from llmagentos.evaluation.metrics import PairedScores
 from llmagentos.evaluation.statistics import (
     RESAMPLES,
@@ -184,7 +185,7 @@ class Gate:
         )
         passed = gain.low > rules.minimum_gain
         movement = _movement(scores)
-        interval = f"{_points(gain.estimate)}, {_percent(rules.confidence)} interval {_range(gain)}"
+        interval = f"{_points(gain.estimate)}, {percent(rules.confidence)} interval {_range(gain)}"
         if passed:
             detail = f"{movement} ({interval}). {self._nature_sentence(scores)}"
         else:
@@ -199,8 +200,8 @@ class Gate:
             return ""
         which = "The gain is only form" if nature == "only form" else "The gain is mostly form"
         return (
-            f"{which}: counted leniently, whatever the form of the answer, it went from {_percent(before)} "
-            f"to {_percent(after)}."
+            f"{which}: counted leniently, whatever the form of the answer, it went from {percent(before)} "
+            f"to {percent(after)}."
         )
 
     def _kept(self, kept: KeptSkill) -> SkillCheck:
@@ -239,12 +240,12 @@ class Gate:
 
     def _rule_sentence(self, count: int, by_bound: bool) -> str:
         if by_bound:
-            return f"Judged by the one-sided {_percent(self.rules.confidence)} lower bound."
+            return f"Judged by the one-sided {percent(self.rules.confidence)} lower bound."
         rates = point_rule_errors(count, self.rules.margin, self.rules.flip_rate, drop=2 * self.rules.margin)
         return (
-            f"Judged by the estimate: where {_percent(rates.flip_rate)} of answers flip by chance, this refuses an "
-            f"unchanged skill {_percent(rates.refuses_unchanged)} of the time and passes a true loss of "
-            f"{_points(rates.drop)} {_percent(rates.passes_drop)} of the time."
+            f"Judged by the estimate: where {percent(rates.flip_rate)} of answers flip by chance, this refuses an "
+            f"unchanged skill {percent(rates.refuses_unchanged)} of the time and passes a true loss of "
+            f"{_points(rates.drop)} {percent(rates.passes_drop)} of the time."
         )
 
     def _check_reference(self, kept: KeptSkill) -> None:
@@ -259,8 +260,8 @@ class Gate:
         allowed = self.rules.margin + 4 * math.sqrt(2 * middle * (1 - middle) / count)
         if kept.best_score - now > allowed:
             raise GateError(
-                f"{kept.skill}: release {kept.scores.reference_release} scored {_percent(kept.best_score)} when it was "
-                f"judged and {_percent(now)} on these {count} tasks, more than chance explains. Check that its "
+                f"{kept.skill}: release {kept.scores.reference_release} scored {percent(kept.best_score)} when it was "
+                f"judged and {percent(now)} on these {count} tasks, more than chance explains. Check that its "
                 "artefacts are served (llmagentos releases show) and play the tasks again."
             )
 
@@ -320,7 +321,7 @@ def _released_reason(candidate: Candidate, checks: Sequence[SkillCheck], withdra
     if withdrawn:
         parts.append(f"Withdrawn as named: {', '.join(withdrawn)}.")
     if kept:
-        each = ", ".join(f"{check.skill} {_percent(check.reference)} → {_percent(check.candidate)}" for check in kept)
+        each = ", ".join(f"{check.skill} {percent(check.reference)} → {percent(check.candidate)}" for check in kept)
         parts.append(f"Kept: {each}.")
     elif candidate.change == "improvement":
         parts.append("There was no earlier skill to keep.")
@@ -333,31 +334,15 @@ def _share(values: Sequence[float]) -> float:
 
 def _movement(scores: PairedScores) -> str:
     before, after = _share(scores.reference), _share(scores.candidate)
-    verb = "stayed at" if _percent(before) == _percent(after) else ("rose" if after > before else "fell")
-    path = (
-        f"{verb} {_percent(after)}" if verb == "stayed at" else f"{verb} from {_percent(before)} to {_percent(after)}"
-    )
+    verb = "stayed at" if percent(before) == percent(after) else ("rose" if after > before else "fell")
+    path = f"{verb} {percent(after)}" if verb == "stayed at" else f"{verb} from {percent(before)} to {percent(after)}"
     return f"{scores.skill} {path} on {len(scores.keys)} fresh tasks"
 
 
-def _percent(share: float) -> str:
-    """`0.91` as `91 %`; a decimal where rounding would hide a difference from 0 or 1."""
-    value = 100 * share
-    whole = round(value)
-    hidden = abs(value - whole) > 1e-9 and whole in (0, 100)
-    return f"{value:.1f} %" if hidden else f"{whole} %"
-
-
 def _points(share: float) -> str:
-    number = _number(share)
+    number = points(share)
     return f"{number} point" if number in ("1", "−1") else f"{number} points"
 
 
 def _range(interval: Interval) -> str:
-    return f"{_number(interval.low)} to {_number(interval.high)}"
-
-
-def _number(share: float) -> str:
-    """Percentage points with at most one decimal and a true minus sign."""
-    rounded = round(100 * share, 1) + 0.0  # adding 0.0 turns -0.0 into 0.0
-    return f"{rounded:.1f}".removesuffix(".0").replace("-", "−")
+    return f"{points(interval.low)} to {points(interval.high)}"

@@ -10,12 +10,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from llmagentos.evaluation.figures import percent
 from llmagentos.records.release import SkillCheck
 from llmagentos.records.results import Curve, CurvePoint, CycleResults, SkillResult, VerdictResult
 from llmagentos.reports.wording import (
     live_row,
     minutes,
-    percent,
     points_range,
     signed_points,
 )

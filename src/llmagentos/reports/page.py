@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmagentos.evaluation.figures import percent
 from llmagentos.records.results import CycleResults
 from llmagentos.reports import wording
 from llmagentos.reports.charts import curve_chart, forest, heat_rows, skill_bars
@@ -74,7 +75,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     filters: dict[str, Any] = {
-        "percent": lambda share: wording.together(wording.percent(share)),
+        "percent": lambda share: wording.together(percent(share)),
         "together": wording.together,
         "points": wording.signed_points,
         "minutes": wording.minutes,

@@ -10,18 +10,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmagentos.evaluation.figures import NOT_MEASURED, percent
 from llmagentos.evaluation.metrics import Score
 from llmagentos.records.release import Interval, Verdict
 from llmagentos.records.results import Curve, CycleResults, SkillResult, VerdictResult
 from llmagentos.reports.wording import (
-    NOT_MEASURED,
     consequences,
     count,
     headline,
     improved,
     live_row,
     minutes,
-    percent,
     plain,
     points_range,
     signed_points,

@@ -10,9 +10,8 @@ import math
 import re
 import unicodedata
 
+from llmagentos.evaluation.figures import NOT_MEASURED, percent, points
 from llmagentos.records.results import CycleResults, SkillResult
-
-NOT_MEASURED = "–"
 
 _UNITS = re.compile(r"(?<=\d) (?=%|points?\b|minutes\b|seconds\b|min\b|s\b)")
 
@@ -32,15 +31,6 @@ def plain(text: str) -> str:
     )
 
 
-def percent(share: float | None) -> str:
-    """`0.912` as `91 %`; a dash where nothing was measured; a decimal where rounding would claim none or all."""
-    if share is None or not math.isfinite(share):
-        return NOT_MEASURED
-    value = 100 * share
-    whole = round(value)
-    return f"{value:.1f} %" if whole in (0, 100) and abs(value - whole) > 1e-9 else f"{whole} %"
-
-
 def together(text: str) -> str:
     """`text` whose numbers never part from their unit at the end of a line."""
     return _UNITS.sub("\u00a0", text)
@@ -48,10 +38,7 @@ def together(text: str) -> str:
 
 def signed_points(share: float | None) -> str:
     """A difference of shares in points with its sign: `+30`, `−2.5`, `0`."""
-    if share is None or not math.isfinite(share):
-        return NOT_MEASURED
-    rounded = round(100 * share, 1) + 0.0  # adding 0.0 turns -0.0 into 0.0
-    return f"{rounded:+.1f}".removesuffix(".0").replace("-", "−") if rounded else "0"
+    return points(share, signed=True)
 
 
 def points_range(low: float, high: float) -> str:
