@@ -27,14 +27,25 @@ class Doubling:
         return 1.0 if answer == entry["answer"] else 0.5 if entry["answer"] in answer else 0.0
 
 
+class Evaluating(Doubling):
+    def score_answer(self, answer: str, entry: dict[str, Any]) -> float:
+        return float(eval(f"({answer})") == int(entry["answer"]))
+
+
+class Raising(Doubling):
+    def score_answer(self, answer: str, entry: dict[str, Any]) -> float:
+        return float(int(answer) == int(entry["answer"]))
+
+
 @pytest.fixture
 def package(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("reasoning_gym")
 
     def create_dataset(name: str, **settings: Any) -> Doubling:
-        if name != "doubling":
+        kinds: dict[str, type[Doubling]] = {"doubling": Doubling, "evaluating": Evaluating, "raising": Raising}
+        if name not in kinds:
             raise ValueError(f"Dataset '{name}' not registered")
-        return Doubling(**settings)
+        return kinds[name](**settings)
 
     module.create_dataset = create_dataset  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "reasoning_gym", module)
@@ -78,6 +89,19 @@ def test_tasks_repeat_by_seed_and_differ_by_split() -> None:
 def test_unknown_data_set_or_setting_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         Reasoning(**options)
+
+
+@pytest.mark.usefixtures("package")
+def test_verifier_that_would_execute_the_reply_is_refused() -> None:
+    with pytest.raises(ConfigError, match="execute the reply"):
+        make("Reasoning-v0?name=evaluating")
+
+
+@pytest.mark.usefixtures("package")
+def test_reply_that_the_verifier_cannot_read_is_wrong() -> None:
+    env = Reasoning(name="raising")
+    env.reset(seed=1)
+    assert env.step("no number")[4] == {"success": False, "lenient": False}
 
 
 def test_last_parts_are_the_last_line_and_number() -> None:

@@ -350,7 +350,16 @@ def test_generous_policy_refunds_after_the_window() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"intents": "where,fly"}, {"renamed": 2}, {"policy": "kind"}, {"color": "red"}, {"intents": []}]
+    "options",
+    [
+        {"intents": "where,fly"},
+        {"renamed": 2},
+        {"policy": "kind"},
+        {"color": "red"},
+        {"intents": []},
+        {"intents": 5},
+        {"renamed": "x"},
+    ],
 )
 def test_unknown_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):

@@ -21,8 +21,9 @@ from llmagentos.environments.language import (
     check_draw,
     check_options,
     check_split,
+    read_choices,
 )
-from llmagentos.errors import ConfigError, EnvironmentFault
+from llmagentos.errors import EnvironmentFault
 from llmagentos.programs.parsing import parse_call, render_call
 from llmagentos.records.identity import JSON
 from llmagentos.records.message import ToolCall, ToolSpec
@@ -164,8 +165,4 @@ def _schema(one: dict[str, JSON]) -> dict[str, JSON]:
 
 def _read_categories(options: dict[str, JSON]) -> tuple[Category, ...]:
     check_options(NAME, options, ("category",))
-    asked = options.get("category", CATEGORIES)
-    categories = tuple(asked.split(",")) if isinstance(asked, str) else tuple(asked)
-    if not categories or any(one not in CATEGORIES for one in categories):
-        raise ConfigError(f"{NAME}: category={asked!r}. Choose from: {', '.join(CATEGORIES)}.")
-    return cast("tuple[Category, ...]", categories)
+    return read_choices(NAME, "category", options.get("category", list(CATEGORIES)), CATEGORIES)

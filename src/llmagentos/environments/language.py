@@ -8,7 +8,7 @@ It does not know who acts, models, tokens or how an episode is stored.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias, cast, get_args
+from typing import Any, TypeAlias, TypeVar, cast, get_args
 
 import gymnasium
 
@@ -19,6 +19,8 @@ from llmagentos.records.task import SPLITS, Split, Task
 
 Policy: TypeAlias = Callable[[str], str]
 """Observation to action; may remember what it saw, so it is made fresh for every task."""
+
+ChoiceT = TypeVar("ChoiceT", bound=str)
 
 StepResult: TypeAlias = tuple[str, float, bool, bool, dict[str, Any]]
 
@@ -94,6 +96,14 @@ def check_options(environment: str, options: Mapping[str, JSON], known: tuple[st
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise ConfigError(f"{environment} has no option {unknown[0]!r}. It has: {', '.join(known)}.")
+
+
+def read_choices(environment: str, option: str, value: JSON, known: tuple[ChoiceT, ...]) -> tuple[ChoiceT, ...]:
+    """Several of `known`, given as a list or as text with commas; else `ConfigError`."""
+    asked = value.split(",") if isinstance(value, str) else value
+    if not isinstance(asked, list | tuple) or not asked or any(one not in known for one in asked):
+        raise ConfigError(f"{environment}: {option}={value!r}. Choose from: {', '.join(map(str, known))}.")
+    return tuple(one for one in known if one in asked)
 
 
 def check_action(name: str, action: object, running: bool) -> str:

@@ -8,7 +8,9 @@ It does not know the data sets. They are generated: splits have other seeds, not
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
+import sys
 from typing import Any
 
 from llmagentos.environments.adapter import split_seed
@@ -22,6 +24,14 @@ INSTRUCTIONS = "Answer with the result only."
 
 READ_CHARACTERS = 4000
 """Only the end of a longer reply is given to a verifier."""
+
+_EVALUATES_ANSWER = re.compile(r"\bexec\(|\b(?:eval|parse_expr|sympify)\(\s*(?:str\(\s*)?answer")
+_EVALUATES = re.compile(r"\b(?:eval|exec|parse_expr|sympify)\((?!\s*entry\b)")
+"""What runs text as Python. reasoning-gym 0.1.25 does so with the reply in nine data sets, countdown among them, and with its data in codeio;
+a data set's own stored answer, `entry[...]`, comes from its generator and not from a model."""
+
+_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, SyntaxError, RecursionError)
+"""What verifiers raise at a reply that they cannot parse; such a reply is wrong."""
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
@@ -39,6 +49,7 @@ class Reasoning(LanguageEnvironment):
             raise ConfigError(f"{NAME} needs a data set. Write {NAME}?name=chain_sum.")
         self._options = options
         self._data, self._entry = self._create(0)
+        self._refuse_evaluation()
         self._running = False
 
     @property
@@ -67,7 +78,23 @@ class Reasoning(LanguageEnvironment):
     def _is_right(self, answer: str) -> bool:
         if not answer or len(answer) > READ_CHARACTERS:
             return False
-        return float(self._data.score_answer(answer=answer, entry=self._entry)) == 1.0
+        try:
+            return float(self._data.score_answer(answer=answer, entry=self._entry)) == 1.0
+        except _UNREADABLE:
+            return False
+
+    def _refuse_evaluation(self) -> None:
+        """Raise `ConfigError` for a data set that would run a reply, or code of its own data, in this process."""
+        kind = type(self._data)
+        try:
+            module, scoring = inspect.getsource(sys.modules[kind.__module__]), inspect.getsource(kind.score_answer)
+        except (OSError, TypeError, KeyError) as problem:
+            raise ConfigError(f"{NAME}: the verifier of {self._options['name']!r} cannot be read.") from problem
+        if _EVALUATES_ANSWER.search(module) or _EVALUATES.search(scoring) or kind.__module__.endswith(".composite"):
+            raise ConfigError(
+                f"{NAME}: the data set {self._options['name']!r} would execute replies or its data as Python code, which "
+                "only a sandbox may do. Choose another data set, such as chain_sum or number_sorting."
+            )
 
     def _create(self, seed: int) -> tuple[Any, dict[str, Any]]:
         settings = {name: value for name, value in self._options.items() if name != "name"}

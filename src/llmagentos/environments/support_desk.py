@@ -16,10 +16,11 @@ from llmagentos.environments.language import (
     check_action,
     check_options,
     check_split,
+    read_choices,
 )
 from llmagentos.environments.support_desk_baselines import expert_calls, expert_closing, expert_policy
 from llmagentos.environments.support_desk_customer import READ_CHARACTERS, Customer
-from llmagentos.environments.support_desk_data import CANONICAL_TOOLS, INTENTS, Intent
+from llmagentos.environments.support_desk_data import CANONICAL_TOOLS, INTENTS
 from llmagentos.environments.support_desk_scenario import DeskPolicy, Scenario, make_scenario
 from llmagentos.environments.support_desk_shop import STATES, Shop
 from llmagentos.errors import ConfigError
@@ -32,9 +33,9 @@ NAME = "SupportDesk-v0"
 MAX_ACTIONS = 6
 
 INSTRUCTIONS = (
-    "You work at a shop's support desk. Look up an order before you act. Refund only if its window is open; "
-    "change an address only if it is packed; else escalate. Escalate legal threats, injuries and double charges "
-    "at once. Ask for what is missing."
+    "You are a shop's support desk. Look up the order first. Refund if its window is open; change the address if it "
+    "is packed; otherwise escalate. Escalate legal threats, injuries and double charges at once. "
+    "Ask for missing details."
 )
 
 _DESCRIPTIONS = {
@@ -179,16 +180,12 @@ def _read_options(options: dict[str, JSON]) -> dict[str, Any]:
     check_options(NAME, options, ("intents", "renamed", "policy"))
     read: dict[str, Any] = {}
     if "intents" in options:
-        asked = options["intents"]
-        intents = tuple(asked.split(",")) if isinstance(asked, str) else tuple(asked)
-        if not intents or any(intent not in INTENTS for intent in intents):
-            raise ConfigError(f"{NAME}: intents={asked!r}. Choose from: {', '.join(INTENTS)}.")
-        read["intents"] = cast("tuple[Intent, ...]", intents)
+        read["intents"] = read_choices(NAME, "intents", options["intents"], INTENTS)
     if "renamed" in options:
-        share = float(options["renamed"])
-        if not 0 <= share <= 1:
-            raise ConfigError(f"{NAME}: renamed={options['renamed']!r}. Give a share from 0 to 1.")
-        read["renamed"] = share
+        share = options["renamed"]
+        if not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise ConfigError(f"{NAME}: renamed={share!r}. Give a share from 0 to 1.")
+        read["renamed"] = float(share)
     if "policy" in options:
         if options["policy"] not in ("standard", "generous"):
             raise ConfigError(f"{NAME}: policy={options['policy']!r}. Choose standard or generous.")
