@@ -93,7 +93,7 @@ def test_unknown_data_set_or_setting_is_refused(options: dict[str, Any]) -> None
 
 @pytest.mark.usefixtures("package")
 def test_verifier_that_would_execute_the_reply_is_refused() -> None:
-    with pytest.raises(ConfigError, match="execute the reply"):
+    with pytest.raises(ConfigError, match="execute replies"):
         make("Reasoning-v0?name=evaluating")
 
 

@@ -38,6 +38,8 @@ _TRIES_PER_TASK = 20
 class Drills(LanguageEnvironment):
     """Exercises of one `kind` (sum, sort, filter, lookup; all of them when left out) at one `level` (1 to 4)."""
 
+    reply_tokens = 24
+
     def __init__(self, **options: JSON) -> None:
         super().__init__(NAME)
         self._options = options

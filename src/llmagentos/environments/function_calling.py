@@ -49,6 +49,8 @@ class FunctionCalling(LanguageEnvironment):
     `home` is the folder below which the questions are kept; `questions` replaces them.
     """
 
+    reply_tokens = 96
+
     def __init__(
         self, home: str | Path | None = None, questions: list[Question] | None = None, **options: JSON
     ) -> None:

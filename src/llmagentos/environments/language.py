@@ -43,6 +43,8 @@ class LanguageEnvironment(gymnasium.Env[str, str]):
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 (Gymnasium's own declaration)
     skill: str
     """Name under which what is learned here is kept; by default the environment's id with its options."""
+    reply_tokens: int = 128
+    """Tokens that a sensible reply never needs more of; a longer one is cut."""
     replayable: bool = True
     """Whether `reset` with the same seed and options and the same actions give the same observations."""
 

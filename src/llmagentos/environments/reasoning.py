@@ -27,7 +27,8 @@ READ_CHARACTERS = 4000
 
 _EVALUATES_ANSWER = re.compile(r"\bexec\(|\b(?:eval|parse_expr|sympify)\(\s*(?:str\(\s*)?answer")
 _EVALUATES = re.compile(r"\b(?:eval|exec|parse_expr|sympify)\((?!\s*entry\b)")
-"""What runs text as Python. reasoning-gym 0.1.25 does so with the reply in nine data sets, countdown among them, and with its data in codeio;
+"""What runs text as Python. reasoning-gym 0.1.25 does so with the reply in nine data sets, countdown among them,
+and with its data in codeio;
 a data set's own stored answer, `entry[...]`, comes from its generator and not from a model."""
 
 _UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, SyntaxError, RecursionError)
@@ -92,8 +93,8 @@ class Reasoning(LanguageEnvironment):
             raise ConfigError(f"{NAME}: the verifier of {self._options['name']!r} cannot be read.") from problem
         if _EVALUATES_ANSWER.search(module) or _EVALUATES.search(scoring) or kind.__module__.endswith(".composite"):
             raise ConfigError(
-                f"{NAME}: the data set {self._options['name']!r} would execute replies or its data as Python code, which "
-                "only a sandbox may do. Choose another data set, such as chain_sum or number_sorting."
+                f"{NAME}: the data set {self._options['name']!r} would execute replies or its data as Python code, "
+                "which only a sandbox may do. Choose another data set, such as chain_sum or number_sorting."
             )
 
     def _create(self, seed: int) -> tuple[Any, dict[str, Any]]:

@@ -54,6 +54,8 @@ class SupportDesk(LanguageEnvironment):
     (`generous` refunds also when the window is closed).
     """
 
+    reply_tokens = 48
+
     def __init__(self, **options: JSON) -> None:
         super().__init__(NAME)
         self._options = options
