@@ -73,7 +73,7 @@ def measure(events: int, folder: Path) -> dict[str, list[float]]:
 
 
 def measure_peer(events: int, synced: int, path: Path) -> tuple[list[float], list[float]]:
-    """Milliseconds of each insert of the encoded event by plain sqlite3, committed one by one, without and with sync."""
+    """Milliseconds of each insert of the same event by plain sqlite3, committed one by one, then the same synced."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute(

@@ -87,10 +87,20 @@ def test_registry_takes_an_artefact_out_by_an_empty_digest(store: Store, release
     assert (release.manifest.artefacts, release.skills) == ((), ())
 
 
-def test_registry_keeps_a_withdrawn_skill_only_where_it_still_passed(store: Store, releases: Releases) -> None:
+def test_registry_keeps_the_skills_that_a_withdrawal_still_measured(store: Store, releases: Releases) -> None:
     releases.publish(candidate(store, "c1"), yes("c1", S=0.9))
-    again = candidate(store, "c2", parent="r1", change="withdrawal")
-    assert releases.publish(again, yes("c2", S=0.8)).skills == ("S",)
+    releases.publish(candidate(store, "c2", parent="r1", skill="T"), yes("c2", S=0.9, T=0.7))
+    again = candidate(store, "c3", parent="r2", skill="T", change="withdrawal")
+    assert releases.publish(again, yes("c3", S=0.8)).skills == ("S",)
+
+
+def test_registry_counts_a_skill_compared_twice_by_all_its_tasks(store: Store, releases: Releases) -> None:
+    def check(score: float, tasks: int) -> SkillCheck:
+        return SkillCheck("S", tasks, score, 0.5, "r0", Interval(0.1, 0.0, 0.2), "gain", True)
+
+    twice = Verdict("c1", True, "All passed.", (check(0.9, 100), check(0.6, 200)))
+    releases.publish(candidate(store, "c1"), twice)
+    assert releases.best("S") == ("r1", pytest.approx(0.7))
 
 
 def test_registry_refuses_and_remembers(store: Store, releases: Releases) -> None:

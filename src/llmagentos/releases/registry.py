@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from llmagentos.errors import NotFoundError, ReleaseError, WithdrawnError
-from llmagentos.records.release import Artefact, Candidate, Manifest, Release, Verdict
+from llmagentos.records.release import Artefact, Candidate, Manifest, Release, SkillCheck, Verdict
 from llmagentos.releases.difference import describe_difference
 from llmagentos.store.store import Store
 
@@ -107,7 +107,7 @@ class Releases:
             )
             self._table.insert(release, number)
             self._table.judge(verdict, "released")
-            self._table.insert_scores(release.id, {c.skill: (c.candidate, c.tasks) for c in verdict.checks})
+            self._table.insert_scores(release.id, _scores(verdict))
             self._table.move(release.id, f"published candidate {candidate.id}")
         return release
 
@@ -229,11 +229,24 @@ def _merge(manifest: Manifest, artefacts: tuple[Artefact, ...]) -> Manifest:
     return replace(manifest, artefacts=tuple(artefact for artefact in named.values() if artefact.digest))
 
 
+def _scores(verdict: Verdict) -> dict[str, tuple[float, int]]:
+    """Strict success and number of tasks by skill; a skill compared twice counts by all its tasks."""
+    checks: dict[str, list[SkillCheck]] = {}
+    for check in verdict.checks:
+        checks.setdefault(check.skill, []).append(check)
+    scores = {}
+    for skill, same in checks.items():
+        tasks = sum(check.tasks for check in same)
+        pooled = sum(check.candidate * check.tasks for check in same) / tasks if len(same) > 1 and tasks else 0.0
+        scores[skill] = (pooled if len(same) > 1 else same[0].candidate, tasks)
+    return scores
+
+
 def _kept_skills(skills: tuple[str, ...], candidate: Candidate, verdict: Verdict) -> tuple[str, ...]:
-    """The parent's skills and the candidate's; a withdrawal keeps the one that it names only if that still passed."""
+    """The parent's skills and the candidate's; a withdrawal keeps those that the gate still measured."""
     if candidate.change == "withdrawal":
-        passed = any(check.skill == candidate.skill and check.passed for check in verdict.checks)
-        return tuple(skill for skill in skills if skill != candidate.skill or passed)
+        measured = {check.skill for check in verdict.checks}
+        return tuple(skill for skill in skills if skill in measured)
     if not candidate.skill or candidate.skill in skills:
         return skills
     return (*skills, candidate.skill)
