@@ -7,12 +7,12 @@ It does not know how anything is done: it asks the running system (`AgentOS`) an
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmagentos.agentos import AgentOS
-from llmagentos.errors import ConfigError, LearningError
+from llmagentos.errors import ConfigError, LearningError, NotFoundError
 from llmagentos.records.episode import Episode
 from llmagentos.records.generation import Sampling
 from llmagentos.records.progress import Progress
@@ -114,10 +114,14 @@ class Agent:
         home: str | Path | None = None,
         *,
         environment: str | LanguageEnvironment | None = None,
+        tools: Sequence[str] = (),
         system: AgentOS | None = None,
     ) -> None:
-        """`environment` is what the agent plays when `run` is given a function; `system` takes an open AgentOS."""
+        """`environment` is what the agent plays when `run` is given a function. `tools` names those of the system that
+        `execute_task` offers, such as `search_knowledge`. `system` takes an open AgentOS.
+        """
         self.system = system or AgentOS(home, model_name)
+        self.tools = tuple(tools)
         self.environment = None if environment is None else environment_name(environment)
 
     def connect_data_source(self, location: str | Path, *, allow_private: bool = False) -> Intake:
@@ -211,7 +215,7 @@ class Agent:
         handle = self.system.kernel.submit(
             ProcessSpec(
                 program="react",
-                arguments={"goal": task},
+                arguments={"goal": task, "tools": self._tool_specs()},
                 release=release.id,
                 adapter=adapter,
                 sampling=Sampling(max_tokens=max_tokens),
@@ -285,6 +289,13 @@ class Agent:
             for task in chosen
         ]
         return Runs(tuple(self.system.kernel.run(specs, on_episode)))
+
+    def _tool_specs(self) -> list[dict[str, Any]]:
+        known = {spec.name: asdict(spec) for spec in self.system.toolbox.specs} if self.tools else {}
+        for name in self.tools:
+            if name not in known:
+                raise NotFoundError("tool", name, sorted(known))
+        return [known[name] for name in self.tools]
 
     def _own_environment(self, wish: str) -> str:
         if self.environment is None:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from llmagentos.releases.registry import Releases
     from llmagentos.store.lock import HomeLock
     from llmagentos.store.store import Store
+    from llmagentos.tools.permissions import Permissions
+    from llmagentos.tools.toolbox import Toolbox
 
 UNFINISHED: tuple[ProcessState, ...] = ("ready", "running", "waiting")
 
@@ -167,6 +169,11 @@ class AgentOS:
         return self._runtime.facts
 
     @property
+    def toolbox(self) -> Toolbox:
+        """The system's own tools. A tool is used only where a rule allows it (setting `permissions`)."""
+        return self._runtime.toolbox
+
+    @property
     def cycle(self) -> Cycle:
         """Learning, evaluation, the gate and releases; the first use loads the model."""
         return self._runtime.cycle(self.on_progress)
@@ -282,6 +289,27 @@ class Runtime:
 
         return Facts(self._home.store)
 
+    @cached_property
+    def toolbox(self) -> Toolbox:
+        from llmagentos.tools.tool import Tool
+        from llmagentos.tools.toolbox import Toolbox
+
+        facts = self.facts
+
+        def search_knowledge(query: str) -> list[str]:
+            """Statements that are known about something, best first."""
+            return [found.fact.statement for found in facts.ask(query, limit=5)]
+
+        return Toolbox([Tool.of(search_knowledge)])
+
+    def _permissions(self) -> Permissions:
+        """The rules stored under the setting `permissions`, and that the own knowledge may be read."""
+        from llmagentos.tools.permissions import Permissions, Rule, read_rules
+
+        store = self._home.store
+        stored = read_rules(store.settings.get("permissions", []))
+        return Permissions((*stored, Rule("search_knowledge", "allow")), audit=store.audit.append)
+
     def make_environment(self, name: str) -> LanguageEnvironment:
         from llmagentos.environments.registry import make
 
@@ -340,6 +368,8 @@ class Runtime:
                     self.engine(on_progress),
                     environment=lambda task: self.make_environment(task.environment),
                     record=self.episodes.add,
+                    toolbox=self.toolbox,
+                    permissions=self._permissions(),
                     recall=lambda query, limit: [found.fact.statement for found in self.facts.ask(query, limit)],
                     remember=lambda statement, source: self.facts.add(statement, source=source, origin="own").fact.id,
                 )
@@ -381,7 +411,7 @@ class Runtime:
             if self._engine is not None:
                 self._engine.close()
             self._kernel = self._engine = None
-            for name in ("episodes", "releases", "facts"):
+            for name in ("episodes", "releases", "facts", "toolbox"):
                 self.__dict__.pop(name, None)
 
 

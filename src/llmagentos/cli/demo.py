@@ -41,6 +41,7 @@ def demo(context: click.Context, full: bool, quick: bool, out: Path, machine: bo
     """
     from llmagentos.agentos import AgentOS
     from llmagentos.config import load_settings
+    from llmagentos.demo import Demonstration, plan
     from llmagentos.reports.page import write_report
 
     if full and quick:
@@ -48,7 +49,7 @@ def demo(context: click.Context, full: bool, quick: bool, out: Path, machine: bo
     settings = load_settings(context.obj["home"], context.obj["model"])
     home = own_home(out.resolve(), settings.home)
     with progress() as show, AgentOS(home, settings.model, on_progress=show) as system:
-        results = system.cycle.demo(full=full, quick=quick, folder=out, on_progress=show)
+        results = Demonstration(system.cycle, plan(full=full, quick=quick), show).run()
     page = write_report(results, out)
     if machine:
         as_json(results)

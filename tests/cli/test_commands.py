@@ -1,0 +1,172 @@
+"""Single commands: what they print is what the system holds."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmagentos.agentos import AgentOS
+from llmagentos.cli.demo import MARK, own_home, show_results
+from llmagentos.cli.main import run
+from llmagentos.errors import ConfigError
+from llmagentos.records.release import Interval, SkillCheck, Verdict
+from llmagentos.records.results import CycleResults, SkillResult
+
+FACT = "The shop opens at nine."
+
+
+@pytest.fixture
+def home(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("LLMAGENTOS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LLMAGENTOS_MODEL", str(tiny_model))
+    yield tmp_path / "home"
+    AgentOS(tmp_path / "home").close()
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> Any:
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["ps"], ["agents"], ["skills"], ["environments"], ["models", "list"], ["models", "show"], ["releases", "list"],
+     ["releases", "show", "live"], ["releases", "diff", "r0", "r0"], ["data", "list"], ["knowledge", "ask", "x"],
+     ["doctor", "--offline"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_listing_is_json_on_request(arguments: list[str], home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run([*arguments, "--json"])
+    assert isinstance(printed(capsys), list | dict)
+
+
+def test_fact_is_added_and_found(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["knowledge", "add", FACT, "--source", "owner"]) == 0
+    assert "added" in capsys.readouterr().out
+    assert run(["knowledge", "ask", "when does the shop open", "--json"]) == 0
+    (found,) = printed(capsys)
+    assert (found["fact"]["statement"], found["fact"]["source"]) == (FACT, "owner")
+
+
+def test_documents_are_added_and_listed(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.txt").write_text("The shop pays the money back within a week.")
+    assert run(["data", "add", str(tmp_path / "a.txt")]) == 0
+    assert "1 documents added" in capsys.readouterr().out
+    assert run(["data", "list", "--json"]) == 0
+    assert [document["title"] for document in printed(capsys)] == ["The shop pays the money back within a week."]
+
+
+def test_run_prints_and_keeps_its_episodes(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["run", "Drills-v0", "--tasks", "2", "--max-tokens", "4", "--json"]) == 0
+    played = printed(capsys)
+    assert len(played) == 2
+    with AgentOS(home) as system:
+        assert {episode["id"] for episode in played} == {episode.id for episode in system.episodes.select()}
+    assert run(["ps", "--state", "finished", "--json"]) == 0
+    assert len(printed(capsys)) == 2
+
+
+def test_run_that_cannot_finish_fails(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "broken.py").write_text(
+        "import gymnasium\n"
+        "from gymnasium import spaces\n"
+        "class Broken(gymnasium.Env):\n"
+        "    observation_space = action_space = spaces.Discrete(2)\n"
+        "    def reset(self, *, seed=None, options=None): raise RuntimeError('no world today')\n"
+        "gymnasium.register('Broken-v0', entry_point=Broken)\n"
+    )
+    assert run(["run", f"{tmp_path / 'broken.py'}:Broken-v0"]) == 1
+    assert "no world today" in capsys.readouterr().err
+
+
+def test_chat_answers_each_line(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("hello\n\n/new\nagain\n"))
+    assert run(["chat", "--max-tokens", "4"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) >= 2
+    with AgentOS(home) as system:
+        dialogues = [info.arguments["messages"] for info in system.ps()]
+    assert dialogues == [[{"role": "user", "content": "again"}], [{"role": "user", "content": "hello"}]]
+
+
+def test_chat_keeps_the_dialogue(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("hello\nagain\n"))
+    assert run(["chat", "--max-tokens", "4", "--system", "Be brief."]) == 0
+    with AgentOS(home) as system:
+        roles = [message["role"] for message in system.ps()[0].arguments["messages"]]
+    assert roles == ["system", "user", "assistant", "user"]
+
+
+def test_model_is_shown_and_verified(home: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["models", "show", str(tiny_model), "--verify"]) == 0
+    assert "LlamaForCausalLM" in capsys.readouterr().out
+
+
+def test_doctor_finds_a_home_that_cannot_be_written(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert run(["--home", str(tmp_path / "file" / "home"), "doctor", "--offline"]) == 1
+    said = capsys.readouterr().out
+    assert "✗ Home" in said
+    assert "LLMAGENTOS_HOME" in said
+
+
+def test_doctor_is_content_with_a_good_machine(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["knowledge", "add", FACT])
+    assert run(["doctor", "--offline"]) == 0
+    said = capsys.readouterr().out
+    for what in ("Python", "PyTorch", "Processor", "Memory", "Disk", "Home", "Owner", "Store", "Model"):
+        assert what in said
+
+
+def test_verdict_is_shown_with_its_checks(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from llmagentos.cli.releases import show_verdict
+
+    check = SkillCheck("Drills-v0", 100, 0.5, 0.4, "r1", Interval(0.1, 0.04, 0.16), "gain", True)
+    show_verdict(Verdict("c1", False, "KL is over its budget.", (check,), 0.3, 0.1))
+    said = capsys.readouterr().out
+    assert "refused: KL is over its budget." in said
+    assert "+10.0 [+4.0, +16.0]" in said
+    assert "40.0 % (r1)" in said
+
+
+def test_demo_has_a_home_of_its_own_with_the_shared_models(tmp_path: Path) -> None:
+    (tmp_path / "shared" / "models" / "m").mkdir(parents=True)
+    home = own_home(tmp_path / "out", tmp_path / "shared")
+    assert (home / "models" / "m").is_dir()
+    (home / "llmagentos.db").write_text("an earlier demo's")
+    assert own_home(tmp_path / "out", tmp_path / "shared") == home
+    assert not (home / "llmagentos.db").exists()
+    assert (tmp_path / "shared" / "models" / "m").is_dir()
+
+
+def test_demo_never_clears_a_folder_that_is_not_its_own(tmp_path: Path) -> None:
+    (tmp_path / "out" / "home").mkdir(parents=True)
+    (tmp_path / "out" / "home" / "thesis.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="--out"):
+        own_home(tmp_path / "out", tmp_path / "shared")
+    assert (tmp_path / "out" / "home" / "thesis.txt").read_text() == "mine"
+    assert MARK.startswith(".")
+
+
+def test_demo_ends_with_table_matrix_and_verdicts(capsys: pytest.CaptureFixture[str]) -> None:
+    skills = (SkillResult("SupportDesk-v0", 0.1, 0.9, 0.7, 0.88, tasks=150),)
+    show_results(CycleResults(11.2, skills, ((0.1,), (None,)), ("r0", "r1")))
+    said = capsys.readouterr().out
+    assert "+80.0" in said
+    assert "[+70.0, +88.0]" in said
+    assert "–" in said
+    assert "11.2 minutes" in said
+
+
+def test_environment_variable_chooses_the_home(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["knowledge", "add", FACT]) == 0
+    assert (home / "llmagentos.db").exists()
