@@ -1,0 +1,441 @@
+"""The cycle: run, experience, learning, evaluation, release; and the next run uses the release.
+
+In: the rooms' services, composed by `agentos.py`. Out: verdicts, reports of skills, and a live release that changes only
+through the gate. It does not know the command line, HTTP or how anything is stored.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmagentos.config import Settings
+from llmagentos.errors import AdapterError, ConfigError, GateError, LearningError
+from llmagentos.evaluation.divergence import REQUESTS, divergence
+from llmagentos.evaluation.gate import Gate, GateRules, KeptSkill
+from llmagentos.evaluation.metrics import Score, pair, score
+from llmagentos.evaluation.suite import JournalUses, Skill, SkillSuite
+from llmagentos.kernel.rollouts import Policy, Rollouts
+from llmagentos.learning.checkpoints import FileCheckpoint
+from llmagentos.learning.context import Learner, LearningContext, Practice
+from llmagentos.learning.context import Score as DevelopmentScore
+from llmagentos.learning.strategy import PROBE_SAMPLES, PROBE_TASKS, Choice, choose, learner_named
+from llmagentos.models.adapters import FusedAdapter, from_peft, read_adapter
+from llmagentos.models.torch_engine import TorchEngine
+from llmagentos.records.episode import Episode
+from llmagentos.records.generation import Sampling
+from llmagentos.records.identity import new_id
+from llmagentos.records.message import Message
+from llmagentos.records.process import Limits
+from llmagentos.records.progress import Progress
+from llmagentos.records.release import Candidate, Release, Verdict
+from llmagentos.records.task import Split, Task
+from llmagentos.records.transcript import Transcript
+
+if TYPE_CHECKING:
+    from llmagentos.records.document import Document
+    from llmagentos.environments.language import LanguageEnvironment
+    from llmagentos.experience.episodes import Episodes
+    from llmagentos.kernel.kernel import Kernel
+    from llmagentos.models.engine import Engine
+    from llmagentos.releases.registry import Releases
+    from llmagentos.store.store import Store
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class CycleParts:
+    """What the cycle works with."""
+
+    store: Store
+    engine: Engine
+    kernel: Kernel
+    episodes: Episodes
+    releases: Releases
+    library_folder: Path
+    settings: Settings
+    make_environment: Callable[[str], LanguageEnvironment]
+
+
+@dataclass(frozen=True, slots=True)
+class CycleSettings:
+    """How much is measured; the numbers trade time for certainty."""
+
+    gate_tasks: int = 100
+    development_tasks: int = 24
+    rules: GateRules = field(default_factory=GateRules)
+
+
+@dataclass(frozen=True, slots=True)
+class SkillReport:
+    """How a release does on a skill, on tasks that no choice has seen."""
+
+    skill: str
+    release: str
+    split: Split
+    score: Score
+    episodes: tuple[Episode, ...] = ()
+
+    def __str__(self) -> str:
+        strict, lenient = self.score.strict, self.score.lenient
+        return (
+            f"{self.skill} by {self.release}: {strict.estimate:.0%} strict "
+            f"[{strict.low:.0%}, {strict.high:.0%}], {lenient.estimate:.0%} lenient, {self.score.tasks} {self.split} tasks"
+        )
+
+
+def _quiet(event: Progress) -> None:
+    """Show nothing."""
+
+
+class Cycle:
+    """Learning behind the gate over one home and one base model."""
+
+    def __init__(self, parts: CycleParts, settings: CycleSettings | None = None) -> None:
+        if not isinstance(parts.engine, TorchEngine):
+            raise ConfigError("Learning needs the embedded engine: a remote server's weights cannot be trained from here.")
+        self.parts = parts
+        self.engine = parts.engine
+        self.settings = settings or CycleSettings()
+        self.rollouts = Rollouts(parts.kernel)
+        self._gate = Gate(self.settings.rules)
+
+    # Running.
+
+    def skill(self, environment: LanguageEnvironment) -> Skill:
+        """How an environment's tasks are played: greedy, by `react`, with its own limit of a reply."""
+        return Skill(
+            environment.skill,
+            environment.name,
+            sampling=Sampling(max_tokens=environment.reply_tokens),
+            limits=Limits(),
+            gate_tasks=self.settings.gate_tasks,
+        )
+
+    def policy(self, environment: LanguageEnvironment, release: Release) -> Policy:
+        """A release playing an environment."""
+        skill = self.skill(environment)
+        return Policy(release.id, self._serve(release), skill.program, skill.arguments, skill.sampling, skill.limits)
+
+    def evaluate(
+        self,
+        environment: str,
+        *,
+        release: str | None = None,
+        tasks: int = 100,
+        split: Split = "report",
+        on_progress: OnProgress = _quiet,
+    ) -> SkillReport:
+        """Measure a release (the live one by default) on `tasks` held-out tasks of an environment."""
+        chosen = self.parts.releases.get(release) if release else self.parts.releases.live()
+        env = self.parts.make_environment(environment)
+        drawn = self._suite(env).tasks(split, tasks)
+        episodes = self.rollouts.play(
+            drawn,
+            self.policy(env, chosen),
+            stage=f"{env.skill} by {chosen.id}",
+            labels={"purpose": split},
+            on_progress=on_progress,
+        )
+        return SkillReport(env.skill, chosen.id, split, score(episodes), tuple(episodes))
+
+    # Learning.
+
+    def learn(
+        self,
+        environment: str,
+        *,
+        minutes: float,
+        learner: str | Learner = "auto",
+        seed: int = 0,
+        on_progress: OnProgress = _quiet,
+    ) -> Verdict:
+        """Learn an environment for about `minutes`, judge the candidate and release it or not."""
+        env = self.parts.make_environment(environment)
+        live = self.parts.releases.live()
+        start = self.adapter(live)
+        if isinstance(learner, str):
+            choice = self.choose(env, learner, on_progress)
+            on_progress(Progress("choosing a learner", 1, 1, note=f"{choice.learner}: {choice.reason}"))
+            learner = learner_named(choice.learner)
+        candidate = self.teach(env, learner, start, minutes=minutes, seed=seed, on_progress=on_progress)
+        return self.decide(candidate, on_progress=on_progress)
+
+    def choose(self, env: LanguageEnvironment, learner: str = "auto", on_progress: OnProgress = _quiet) -> Choice:
+        """The learner for an environment (see `learning.strategy`)."""
+        if learner != "auto":
+            return Choice(learner_named(learner).name, "as asked for")  # type: ignore[arg-type]
+        if self._has_expert(env) or self._corrected(env):
+            return choose(env.skill, demonstrations=True, probe=())
+        policy = self.policy(env, self.parts.releases.live())
+        runs = self.rollouts.play(
+            env.tasks("train", PROBE_TASKS, seed=0),
+            replace(policy, sampling=replace(policy.sampling, temperature=1.0)),
+            samples=PROBE_SAMPLES,
+            stage=f"probing {env.skill}",
+            labels={"purpose": "probe"},
+            on_progress=on_progress,
+        )
+        groups = [runs[at : at + PROBE_SAMPLES] for at in range(0, len(runs), PROBE_SAMPLES)]
+        return choose(env.skill, demonstrations=False, probe=groups)
+
+    def teach(
+        self,
+        env: LanguageEnvironment,
+        learner: Learner,
+        start: FusedAdapter | None,
+        *,
+        minutes: float,
+        seed: int = 0,
+        replay: bool = True,
+        on_progress: OnProgress = _quiet,
+    ) -> Candidate:
+        """Let a learner work on an environment; its candidate is stored, not judged.
+
+        Ctrl-C or a kill leave a checkpoint from which the same call goes on.
+        """
+        live = self.parts.releases.live()
+        checkpoint = self._checkpoint(f"{env.skill}-{learner.name}-{live.id}-{seed}")
+        source = _Lessons(self, env, seed, [s for s in live.skills if s != env.skill] if replay else [])
+        context = self._context(env.skill, minutes, seed, checkpoint, source)
+        candidate = self._work(learner, start, context, on_progress)
+        checkpoint.clear()
+        return candidate
+
+    def study(self, documents: Sequence[Document], minutes: float, on_progress: OnProgress = _quiet) -> Verdict:
+        """Read documents by language modelling: a consolidation, released only when no skill suffers by it."""
+        from llmagentos.learning.language.language_modelling import LanguageModelling
+
+        live = self.parts.releases.live()
+        renderer = self.engine.renderer
+        texts = tuple(renderer.encode(document.text) for document in documents)
+        checkpoint = self._checkpoint(f"documents-{live.id}")
+        source = _Lessons(self, None, 0, list(live.skills))
+        context = replace(self._context("documents", minutes, 0, checkpoint, source), documents=texts)
+        candidate = self._work(LanguageModelling(), self.adapter(live), context, on_progress)
+        checkpoint.clear()
+        before, after = (float(candidate.evidence[f"held_out_loss_{when}"]) for when in ("before", "after"))
+        if after >= before:
+            raise LearningError(
+                f"Reading did not help: held-out loss went from {before:.3f} to {after:.3f} nats a token. "
+                "Add more documents (llmagentos data add) or give it more minutes."
+            )
+        return self.decide(replace(candidate, change="consolidation"), on_progress=on_progress)
+
+    # Evaluation and release.
+
+    def decide(self, candidate: Candidate, *, on_progress: OnProgress = _quiet) -> Verdict:
+        """Judge a candidate on fresh tasks, then release it or record why not."""
+        verdict = self.judge(candidate, on_progress=on_progress)
+        if verdict.released:
+            release = self.parts.releases.publish(candidate, verdict)
+            self._serve(release)
+        else:
+            self.parts.releases.refuse(candidate, verdict)
+        return verdict
+
+    def judge(self, candidate: Candidate, *, on_progress: OnProgress = _quiet) -> Verdict:
+        """The gate's verdict: candidate, live release and best releases play the same fresh tasks."""
+        self.parts.releases.add_candidate(candidate)
+        live = self.parts.releases.live()
+        adapter = self._candidate_adapter(candidate)
+        name = f"candidate:{candidate.id}"
+        self.engine.serve(name, adapter)
+        try:
+            kept = []
+            target = None
+            for skill in dict.fromkeys([*live.skills, *([candidate.skill] if candidate.change == "improvement" else [])]):
+                env = self.parts.make_environment(skill)
+                tasks = self._suite(env).tasks("gate")
+                own = self._gate_runs(env, tasks, replace(self.policy(env, live), release=candidate.id, adapter=name), on_progress)
+                best = self.parts.releases.best(skill)
+                if skill == candidate.skill:
+                    others = self._gate_runs(env, tasks, self.policy(env, live), on_progress)
+                    target = pair(own, others, skill=skill, reference_release=live.id)
+                if skill in live.skills:
+                    reference = self.parts.releases.get(best[0]) if best else live
+                    others = self._gate_runs(env, tasks, self.policy(env, reference), on_progress)
+                    scores = pair(own, others, skill=skill, reference_release=reference.id)
+                    kept.append(KeptSkill(scores, best[1] if best else None))
+            moved = self._divergence(candidate, adapter, live)
+            return self._gate.judge(candidate, target, kept, divergence=moved, live_skills=live.skills)
+        finally:
+            self.engine.unload_adapter(name)
+
+    def _gate_runs(
+        self, env: LanguageEnvironment, tasks: Sequence[Task], policy: Policy, on_progress: OnProgress
+    ) -> list[Episode]:
+        stage = f"gate: {env.skill} by {policy.release.split(':')[0]}"
+        return self.rollouts.play(tasks, policy, stage=stage, labels={"purpose": "gate"}, on_progress=on_progress)
+
+    def _divergence(self, candidate: Candidate, adapter: FusedAdapter | None, live: Release) -> float:
+        """KL from the live release on general requests and on the openings of the other kept skills."""
+        renderer = self.engine.renderer
+        sequences = [
+            tuple(token for segment in renderer.render((Message("user", text),), first=True) for token in segment.tokens)
+            for text in REQUESTS
+        ]
+        return divergence(self.engine.decoder, adapter, self.adapter(live), sequences)
+
+    # Parts of the above.
+
+    def adapter(self, release: Release) -> FusedAdapter | None:
+        """The adapter of a release in the engine's layout; None for the bare base."""
+        for artefact in release.manifest.artefacts:
+            if artefact.kind == "adapter":
+                return self._read(artefact.digest)
+        return None
+
+    def _candidate_adapter(self, candidate: Candidate) -> FusedAdapter:
+        for artefact in candidate.artefacts:
+            if artefact.kind == "adapter":
+                return self._read(artefact.digest)
+        raise GateError(f"Candidate {candidate.id} brings no adapter; there is nothing to judge.")
+
+    def _read(self, digest: str) -> FusedAdapter:
+        tensors, settings = read_adapter(self.parts.store.blobs.get(digest))
+        decoder = self.engine.decoder
+        if settings.get("base_model_name_or_path") not in (self.parts.settings.model, None):
+            raise AdapterError(
+                f"The adapter {digest[:12]} was trained on {settings['base_model_name_or_path']}, "
+                f"the engine serves {self.parts.settings.model}."
+            )
+        fused = from_peft(tensors, settings, decoder.config)
+        options = {"dtype": decoder.dtype, "device": decoder.device}
+        fused.pairs = {key: (a.to(**options), b.to(**options)) for key, (a, b) in fused.pairs.items()}
+        return fused
+
+    def _serve(self, release: Release) -> str | None:
+        adapter = None if release.id in self.engine.adapters else self.adapter(release)
+        if adapter is not None:
+            self.engine.serve(release.id, adapter)
+        return release.id if release.id in self.engine.adapters else None
+
+    def _suite(self, env: LanguageEnvironment) -> SkillSuite:
+        return SkillSuite(self.skill(env), env, JournalUses(self.parts.store.journal))
+
+    def _checkpoint(self, name: str) -> FileCheckpoint:
+        safe = "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in name)
+        return FileCheckpoint(self.parts.settings.home / "checkpoints" / f"{safe}.safetensors")
+
+    def _has_expert(self, env: LanguageEnvironment) -> bool:
+        return env.expert(env.tasks("train", 1)[0]) is not None
+
+    def _corrected(self, env: LanguageEnvironment) -> list[Transcript]:
+        """Runs of people on this skill: corrected or shown."""
+        found = self.parts.episodes.select(skill=env.skill, split="train", success=True, limit=512)
+        return [episode.transcript for episode in found if episode.origin == "person"]
+
+    def _context(
+        self, skill: str, minutes: float, seed: int, checkpoint: FileCheckpoint, source: _Lessons
+    ) -> LearningContext:
+        return LearningContext(
+            decoder=self.engine.decoder,
+            skill=skill,
+            base=self.parts.settings.model,
+            minutes=minutes,
+            seed=seed,
+            practice=source.practice,
+            demonstrations=source.demonstrations,
+            replay=source.replay,
+            evaluate=source.evaluate,
+            store=self.parts.store.blobs.put,
+            checkpoint=checkpoint,
+        )
+
+    def _work(
+        self, learner: Learner, start: FusedAdapter | None, context: LearningContext, on_progress: OnProgress
+    ) -> Candidate:
+        live = self.parts.releases.live()
+        working = learner.learn(start, context)
+        try:
+            while True:
+                event = next(working)
+                on_progress(replace(event, stage=f"{event.stage}: {context.skill}"))
+        except StopIteration as finished:
+            candidate: Candidate = finished.value
+            return replace(candidate, parent=live.id, created=time.time())
+        finally:
+            working.close()
+
+
+class _Lessons:
+    """What a learner may ask of the cycle: practice, demonstrations, replay and development scores."""
+
+    def __init__(self, cycle: Cycle, env: LanguageEnvironment | None, seed: int, kept: Sequence[str]) -> None:
+        self._cycle, self._env, self._seed = cycle, env, seed
+        self._kept = [cycle.parts.make_environment(skill) for skill in kept]
+        self._stored: dict[str, list[Transcript]] = {}
+
+    @property
+    def env(self) -> LanguageEnvironment:
+        if self._env is None:
+            raise LearningError("This learner reads documents; it has no environment to practise in.")
+        return self._env
+
+    def practice(self, adapter: FusedAdapter, asked: Practice) -> list[list[Episode]]:
+        """Own runs on fresh training tasks under an adapter that is still being trained."""
+        tasks = self.env.tasks("train", asked.tasks, seed=asked.seed)
+        runs = self._play(adapter, tasks, asked.samples, asked.temperature, asked.seed, "practice", asked.max_tokens)
+        return [runs[at : at + asked.samples] for at in range(0, len(runs), asked.samples)]
+
+    def evaluate(self, adapter: FusedAdapter) -> DevelopmentScore:
+        """Success on a few development tasks, always the same."""
+        tasks = self.env.tasks("development", self._cycle.settings.development_tasks, seed=self._seed)
+        runs = self._play(adapter, tasks, 1, 0.0, 0, "development", None)
+        count = len(runs)
+        return DevelopmentScore(
+            sum(run.success for run in runs) / count, sum(run.lenient or run.success for run in runs) / count, count
+        )
+
+    def demonstrations(self, count: int, seed: int) -> list[Transcript]:
+        """Fresh runs of the expert; without one, what people corrected or showed."""
+        shown = self._shown(self.env, count, seed)
+        return shown or self._cycle._corrected(self.env)[:count]
+
+    def replay(self, count: int, seed: int) -> list[Transcript]:
+        """Runs of the kept skills in turn: their experts', else the agent's own that succeeded."""
+        found: list[Transcript] = []
+        for number in range(count if self._kept else 0):
+            env = self._kept[(seed + number) % len(self._kept)]
+            shown = self._shown(env, 1, seed * 31 + number) or self._own(env, seed * 31 + number)
+            found += shown
+        return found
+
+    def _shown(self, env: LanguageEnvironment, count: int, seed: int) -> list[Transcript]:
+        tasks = env.tasks("train", count, seed=seed % 1_000_000)
+        if not tasks or env.expert(tasks[0]) is None:
+            return []
+        episodes = self._cycle.rollouts.demonstrate(tasks, lambda task: env.expert(task))  # type: ignore[arg-type,return-value]
+        return [episode.transcript for episode in episodes if episode.success]
+
+    def _own(self, env: LanguageEnvironment, seed: int) -> list[Transcript]:
+        if env.skill not in self._stored:
+            episodes = self._cycle.parts.episodes.select(skill=env.skill, split="train", success=True, limit=256)
+            self._stored[env.skill] = [episode.transcript for episode in episodes]
+        stored = self._stored[env.skill]
+        return [stored[seed % len(stored)]] if stored else []
+
+    def _play(
+        self,
+        adapter: FusedAdapter,
+        tasks: Sequence[Task],
+        samples: int,
+        temperature: float,
+        seed: int,
+        purpose: str,
+        max_tokens: int | None,
+    ) -> list[Episode]:
+        cycle, skill = self._cycle, self._cycle.skill(self.env)
+        name = new_id("practice")
+        cycle.engine.serve(name, adapter)
+        try:
+            limit = max_tokens or skill.sampling.max_tokens
+            policy = Policy("practice", name, skill.program, skill.arguments, Sampling(limit, temperature, 1.0, seed), skill.limits)
+            return cycle.rollouts.play(tasks, policy, samples=samples, labels={"purpose": purpose})
+        finally:
+            cycle.engine.unload_adapter(name)

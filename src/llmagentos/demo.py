@@ -1,0 +1,384 @@
+"""The demonstration: the whole cycle on one machine, from a bare model to two or three kept skills and a refused update.
+
+In: a cycle on a fresh home. Out: `CycleResults`, every number of which was measured in this run.
+It does not know how results are shown.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from llmagentos.cycle import Cycle, CycleSettings
+from llmagentos.errors import LLMAgentOSError
+from llmagentos.evaluation.metrics import continual_scores, pair
+from llmagentos.evaluation.statistics import paired_bootstrap
+from llmagentos.kernel.rollouts import Policy
+from llmagentos.learning.context import Learner
+from llmagentos.learning.language.imitation import Imitation, ImitationSettings
+from llmagentos.learning.language.policy_gradient import PolicyGradient, PolicyGradientSettings
+from llmagentos.learning.trainer import AdapterSettings
+from llmagentos.records.episode import Episode
+from llmagentos.records.progress import Progress
+from llmagentos.records.release import Candidate, Verdict
+from llmagentos.records.results import (
+    Conversation,
+    Curve,
+    CurvePoint,
+    CycleResults,
+    Machine,
+    Sample,
+    SkillResult,
+    Stage,
+    Turn,
+    VerdictResult,
+    verdict_result,
+)
+from llmagentos.records.task import Task
+
+if TYPE_CHECKING:
+    from llmagentos.environments.language import LanguageEnvironment
+
+SUPPORT = "SupportDesk-v0"
+GENEROUS = "SupportDesk-v0?policy=generous"
+CALLING = "FunctionCalling-v0"
+DRILLS = "Drills-v0?kind=sum&level=1"
+HARM_NOTE = (
+    "Made to show a refusal: it was taught to refund also when the window is closed. It gains on that, and would break "
+    "the policy that the support desk keeps."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """One skill of the demonstration."""
+
+    environment: str
+    learner: Learner
+    minutes: float
+    more: Learner | None = None
+    """A second learner that goes on where the first ends, as part of the same candidate."""
+    more_minutes: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DemoPlan:
+    """What is learned and how much is measured."""
+
+    lessons: tuple[Lesson, ...]
+    report_tasks: int
+    settings: CycleSettings
+    harm: Lesson | None
+    seed: int = 0
+
+
+def plan(*, full: bool = False, quick: bool = False) -> DemoPlan:
+    """The three forms of the demonstration."""
+    if quick:
+        rules = replace(CycleSettings().rules, minimum_tasks=8)
+        return DemoPlan(
+            (Lesson(DRILLS, PolicyGradient(PolicyGradientSettings(tasks=4, samples=4, replay=0)), 0.5),),
+            12,
+            CycleSettings(gate_tasks=12, development_tasks=8, rules=rules),
+            None,
+        )
+    support = Imitation(ImitationSettings(AdapterSettings(learning_rate=1.5e-3), batch=8, pool=128, evaluate_every=24))
+    drills = PolicyGradient(PolicyGradientSettings(AdapterSettings(learning_rate=3e-4, clip=0.5)))
+    lessons = [Lesson(SUPPORT, support, 6.0 if full else 4.3), Lesson(DRILLS, drills, 4.0 if full else 2.2)]
+    if full:
+        calling = Imitation(ImitationSettings(AdapterSettings(learning_rate=1e-3), batch=8, pool=128, limit=200))
+        lessons.append(Lesson(CALLING, calling, 7.0))
+    harm = Imitation(ImitationSettings(AdapterSettings(learning_rate=1e-3), batch=8, pool=64, limit=14))
+    return DemoPlan(
+        tuple(lessons),
+        300 if full else 64,
+        CycleSettings(gate_tasks=300 if full else 64, development_tasks=24),
+        Lesson(GENEROUS, harm, 0.8),
+    )
+
+
+@dataclass(slots=True)
+class _Measured:
+    """What was seen of one skill on its report tasks."""
+
+    tasks: list[Task]
+    zero_shot: list[Episode]
+    few_shot: list[Episode]
+    by_release: dict[str, list[Episode]] = field(default_factory=dict)
+    baselines: dict[str, float] = field(default_factory=dict)
+    candidate: Candidate | None = None
+    release: str = ""
+
+    @property
+    def before(self) -> list[Episode]:
+        """The better of the two prompts: a gain must not be one of the prompt."""
+        return max(self.zero_shot, self.few_shot, key=success)
+
+
+def success(episodes: Sequence[Episode]) -> float:
+    """Share of strict successes."""
+    return sum(episode.success for episode in episodes) / len(episodes)
+
+
+def lenient(episodes: Sequence[Episode]) -> float:
+    """Share of successes whatever the form."""
+    return sum(episode.success or episode.lenient for episode in episodes) / len(episodes)
+
+
+class Demonstration:
+    """Runs a plan on a cycle whose home is fresh."""
+
+    def __init__(self, cycle: Cycle, plan: DemoPlan, on_progress: Callable[[Progress], None]) -> None:
+        self.cycle = Cycle(cycle.parts, plan.settings)
+        self.plan, self.show = plan, on_progress
+        self.verdicts: list[VerdictResult] = []
+        self.curves: list[Curve] = []
+        self.stages: list[Stage] = []
+        self.measured: dict[str, _Measured] = {}
+        self._began = self._mark = time.monotonic()
+
+    def run(self) -> CycleResults:
+        """Measure, learn skill after skill, try to release harm, and tell."""
+        environments = {lesson.environment: self.cycle.parts.make_environment(lesson.environment) for lesson in self.plan.lessons}
+        for name, env in environments.items():
+            self.measured[name] = self._measure_base(env)
+        self._stage("measuring the bare model")
+        for lesson in self.plan.lessons:
+            self._learn(lesson, environments[lesson.environment])
+            self._measure_release(environments)
+        if self.plan.harm is not None:
+            self._learn(self.plan.harm, self.cycle.parts.make_environment(self.plan.harm.environment), note=HARM_NOTE)
+        return self._results()
+
+    def _stage(self, name: str) -> None:
+        now = time.monotonic()
+        self.stages.append(Stage(name, (now - self._mark) / 60))
+        self._mark = now
+
+    # Measuring.
+
+    def _measure_base(self, env: LanguageEnvironment) -> _Measured:
+        base = self.cycle.parts.releases.get("r0")
+        policy = self.cycle.policy(env, base)
+        tasks = env.tasks("report", self.plan.report_tasks)
+        zero = self._play(env, tasks, policy, "zero-shot")
+        examples = self._examples(env)
+        few = self._play(env, tasks, replace(policy, arguments={"examples": examples}), "few-shot") if examples else zero
+        found = _Measured(tasks, zero, few, {"r0": max(zero, few, key=success)})
+        for name, make in _baselines(env).items():
+            runs = [
+                self.cycle.rollouts.play([task], Policy(name, program="policy", arguments={"function": make()}))[0]
+                for task in tasks
+            ]
+            found.baselines[name] = success(runs)
+        return found
+
+    def _play(self, env: LanguageEnvironment, tasks: list[Task], policy: Policy, how: str) -> list[Episode]:
+        stage = f"report: {env.skill}, {policy.release} {how}".strip()
+        return self.cycle.rollouts.play(tasks, policy, stage=stage, labels={"purpose": "report"}, on_progress=self.show)
+
+    def _examples(self, env: LanguageEnvironment) -> list[list[str]]:
+        """Two worked conversations from the training split."""
+        tasks = env.tasks("train", 2, seed=1)
+        if not tasks or env.expert(tasks[0]) is None:
+            worked = [(env.reset(seed=task.seed, options={**task.options, "split": task.split})[0], _answer(env, task)) for task in tasks]
+            return [[question, answer] for question, answer in worked if answer is not None]
+        shown = self.cycle.rollouts.demonstrate(tasks, lambda task: env.expert(task))  # type: ignore[arg-type,return-value]
+        return [_worked(episode) for episode in shown]
+
+    def _measure_release(self, environments: dict[str, LanguageEnvironment]) -> None:
+        live = self.cycle.parts.releases.live()
+        for name, env in environments.items():
+            found = self.measured[name]
+            if live.id not in found.by_release:
+                found.by_release[live.id] = self._play(env, found.tasks, self.cycle.policy(env, live), "")
+        self._stage(f"reporting on {live.id}")
+
+    # Learning.
+
+    def _learn(self, lesson: Lesson, env: LanguageEnvironment, note: str = "") -> None:
+        live, show = self.cycle.parts.releases.live(), self.show
+        harmful = bool(note)
+        try:
+            candidate = self.cycle.teach(
+                env, lesson.learner, self.cycle.adapter(live), minutes=lesson.minutes, seed=self.plan.seed,
+                replay=not harmful, on_progress=show,
+            )  # fmt: skip
+            self._stage(f"learning {env.skill}")
+            verdict = self.cycle.decide(candidate, on_progress=show)
+        except LLMAgentOSError as error:
+            self.verdicts.append(VerdictResult("none", False, str(error), skill=env.skill, learner=lesson.learner.name))
+            self._stage(f"learning {env.skill}")
+            return
+        now = self.cycle.parts.releases.live().id
+        self.verdicts.append(verdict_result(verdict, candidate, release=now if verdict.released else "", note=note))
+        self.curves.append(_curve(candidate))
+        if lesson.environment in self.measured:
+            found = self.measured[lesson.environment]
+            found.candidate = candidate
+            found.release = now if verdict.released else ""
+        self._stage(f"judging {env.skill}")
+
+    # Telling.
+
+    def _results(self) -> CycleResults:
+        releases = tuple(release.id for release in self.cycle.parts.releases.list())
+        names = [lesson.environment for lesson in self.plan.lessons]
+        last = self.cycle.parts.releases.live().id
+        rows = tuple(
+            tuple(success(self.measured[name].by_release[one]) if one in self.measured[name].by_release else None for name in names)
+            for one in releases
+        )
+        counters = self.cycle.engine.counters
+        trained = sum(int(found.candidate.evidence["tokens"]) for found in self.measured.values() if found.candidate)
+        return CycleResults(
+            minutes=(time.monotonic() - self._began) / 60,
+            skills=tuple(self._skill(name, last) for name in names),
+            retention=rows,
+            releases=releases,
+            verdicts=tuple(self.verdicts),
+            curves=tuple(self.curves),
+            samples=tuple(sample for name in names for sample in _samples(name, self.measured[name], last)),
+            stages=tuple(self.stages),
+            continual=_continual(rows, len(names)),
+            margin=self.plan.settings.rules.margin,
+            live=last,
+            machine=machine(self.cycle),
+            versions={name: version(name) for name in ("llmagentos", "torch", "tokenizers", "gymnasium")}
+            | {"python": platform.python_version()},
+            model=self.cycle.parts.settings.model,
+            seed=self.plan.seed,
+            date=datetime.now(UTC).isoformat(timespec="seconds"),
+            tokens={
+                "sampled": counters.sampled,
+                "prompt": counters.prefilled,
+                "cached": counters.cached,
+                "trained": trained,
+            },
+        )
+
+    def _skill(self, name: str, last: str) -> SkillResult:
+        found = self.measured[name]
+        after = found.by_release[last]
+        scores = pair(after, found.before, skill=name, reference_release="r0")
+        gain = paired_bootstrap(scores.candidate, scores.reference)
+        candidate = found.candidate
+        return SkillResult(
+            name=name,
+            before=success(found.before),
+            after=success(after),
+            low=gain.low,
+            high=gain.high,
+            tasks=len(found.tasks),
+            lenient_before=lenient(found.before),
+            lenient_after=lenient(after),
+            zero_shot_before=success(found.zero_shot),
+            few_shot_before=success(found.few_shot),
+            baselines=found.baselines,
+            learned_in=found.release,
+            learner=candidate.learner if candidate else "",
+            minutes=float(candidate.evidence["minutes"]) if candidate else None,
+        )
+
+
+def machine(cycle: Cycle) -> Machine:
+    """Where this runs."""
+    import psutil
+    import torch
+
+    name = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo") as file:
+            name = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), name)
+    except OSError:
+        name = platform.processor()
+    return Machine(
+        processor=name,
+        cores=os.cpu_count() or 0,
+        memory_gb=round(psutil.virtual_memory().total / 2**30, 1),
+        threads=torch.get_num_threads(),
+        precision=str(cycle.engine.decoder.dtype).removeprefix("torch."),
+        system=f"{platform.system()} {platform.release()}",
+    )
+
+
+def _baselines(env: LanguageEnvironment) -> dict[str, Callable[[], Callable[[str], str]]]:
+    """Simple policies that the desk's score is read beside, and its scripted expert's."""
+    if not env.name.startswith(SUPPORT):
+        return {}
+    from llmagentos.environments.support_desk_baselines import always_escalate, do_nothing, keyword_rule
+
+    return {
+        "do nothing": lambda: do_nothing(),
+        "always escalate": lambda: always_escalate(),
+        "keyword rule": lambda: keyword_rule(),
+    }
+
+
+def _answer(env: LanguageEnvironment, task: Task) -> str | None:
+    from llmagentos.environments.drills import Drills
+
+    return env.answer(task) if isinstance(env, Drills) else None
+
+
+def _worked(episode: Episode) -> list[str]:
+    """[observation, reply, observation, reply, ...] of an episode."""
+    said = [episode.observation]
+    for step in episode.steps:
+        said += [step.action, step.observation]
+    return said[:-1]
+
+
+def _curve(candidate: Candidate) -> Curve:
+    points = tuple(
+        CurvePoint(
+            minutes=point["minutes"],
+            strict=point.get("strict") if "tasks" in point or "reward" in point else None,
+            lenient=point.get("lenient"),
+            reward=point.get("reward"),
+            loss=point.get("loss") if "reward" not in point else None,
+            tasks=int(point.get("tasks", 0)),
+        )
+        for point in candidate.evidence["curve"]
+    )
+    return Curve(candidate.skill, candidate.learner, points)
+
+
+def _samples(name: str, found: _Measured, last: str, count: int = 2) -> list[Sample]:
+    """Tasks that failed before and succeed now; where there are none, any."""
+    pairs = list(zip(found.before, found.by_release[last], strict=True))
+    better = [(old, new) for old, new in pairs if new.success and not old.success] or pairs
+    return [
+        Sample(name, old.task.key, _conversation(old, "r0"), _conversation(new, last)) for old, new in better[:count]
+    ]
+
+
+def _conversation(episode: Episode, release: str) -> Conversation:
+    turns = [Turn("user", episode.observation)]
+    for step in episode.steps:
+        called = step.action.lstrip().startswith("{")
+        turns.append(Turn("assistant", step.action))
+        if step.observation:
+            turns.append(Turn("tool" if called else "user", step.observation))
+    return Conversation(tuple(turns), episode.success, release, episode.lenient, episode.outcome)
+
+
+def _continual(rows: tuple[tuple[float | None, ...], ...], skills: int) -> dict[str, float | None]:
+    """ACC, BWT, FWT and forgetting over the releases, where there is one for each skill."""
+    square = rows[1:]
+    if len(square) != skills or any(cell is None for row in rows for cell in row):
+        return {}
+    numbers = [[float(cell) for cell in row if cell is not None] for row in rows]
+    scores = continual_scores(numbers[1:], numbers[0])
+    return {
+        "accuracy": scores.accuracy,
+        "backward_transfer": scores.backward_transfer,
+        "forward_transfer": scores.forward_transfer,
+        "forgetting": scores.forgetting,
+    }

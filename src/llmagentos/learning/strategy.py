@@ -1,0 +1,62 @@
+"""Which learner for which skill: measured, not guessed.
+
+In: whether there is something to imitate, and the pass rate of a few own runs. Out: a choice with its reason.
+It does not know how any learner works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+from llmagentos.errors import ConfigError, LearningError
+from llmagentos.learning.context import Learner
+from llmagentos.records.episode import Episode
+
+LearnerName: TypeAlias = Literal["imitation", "policy-gradient"]
+LEARNERS: tuple[str, ...] = get_args(LearnerName)
+
+PROBE_TASKS, PROBE_SAMPLES = 12, 8
+"""Own runs that tell whether reinforcement has anything to start from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What to learn with, and why."""
+
+    learner: LearnerName
+    reason: str
+
+
+def choose(skill: str, *, demonstrations: bool, probe: Sequence[Sequence[Episode]]) -> Choice:
+    """Imitate where there is an expert or corrected runs; else reinforce where some runs succeed and some fail.
+
+    `probe` may be empty where there are demonstrations. `LearningError` says what is missing otherwise.
+    """
+    if demonstrations:
+        return Choice("imitation", "there is an expert or a corrected run to imitate")
+    rates = [sum(episode.success for episode in group) / len(group) for group in probe if group]
+    solved = sum(rate > 0 for rate in rates)
+    if solved == 0:
+        raise LearningError(
+            f"None of {sum(map(len, probe))} own runs of {skill} succeeded, and there is no expert: there is nothing "
+            "to imitate and nothing to reinforce. Give the environment an expert(task), or choose an easier level."
+        )
+    if all(rate == 1 for rate in rates):
+        raise LearningError(f"All {sum(map(len, probe))} own runs of {skill} succeeded: there is nothing to learn.")
+    mean = sum(rates) / len(rates)
+    return Choice("policy-gradient", f"pass@1 is {mean:.0%} and pass@{len(probe[0])} {solved / len(rates):.0%}")
+
+
+def learner_named(name: str) -> Learner:
+    """A learner with its default settings; `ConfigError` for an unknown name."""
+    if name == "imitation":
+        from llmagentos.learning.language.imitation import Imitation
+
+        return Imitation()
+    if name == "policy-gradient":
+        from llmagentos.learning.language.policy_gradient import PolicyGradient
+
+        return PolicyGradient()
+    raise ConfigError(f"No learner named {name!r}. Choose one of: auto, {', '.join(LEARNERS)}.")
