@@ -409,7 +409,7 @@ def test_spawning_without_end_is_stopped(build: Any) -> None:
 
 def test_higher_priority_runs_first_and_age_counts(build: Any) -> None:
     order: list[str] = []
-    gate = threading.Event()
+    gate, begun = threading.Event(), threading.Event()
 
     def work(name: str) -> ProgramRun:
         yield from Now()
@@ -417,14 +417,15 @@ def test_higher_priority_runs_first_and_age_counts(build: Any) -> None:
 
     def first() -> ProgramRun:
         yield from Now()
-        gate.wait(5)
+        begun.set()
+        gate.wait(20)
 
     kernel = build(workers=1, concurrency=1)
     handles = [kernel.submit(ProcessSpec(first))]
-    time.sleep(0.05)
+    assert begun.wait(20)
     for name, priority in (("low", 0), ("later", 0), ("high", 5), ("lowest", -5)):
         handles.append(kernel.submit(ProcessSpec(work, {"name": name}, priority=priority)))
-    time.sleep(0.05)
+    time.sleep(0.1)
     gate.set()
     for handle in handles:
         handle.result(10)
@@ -435,7 +436,7 @@ def test_waiting_ages_into_priority(build: Any) -> None:
     from llmagentos.kernel import kernel as module
 
     order: list[str] = []
-    gate = threading.Event()
+    gate, begun = threading.Event(), threading.Event()
 
     def work(name: str) -> ProgramRun:
         yield from Now()
@@ -443,7 +444,8 @@ def test_waiting_ages_into_priority(build: Any) -> None:
 
     def first() -> ProgramRun:
         yield from Now()
-        gate.wait(5)
+        begun.set()
+        gate.wait(20)
 
     kernel = build(workers=1, concurrency=1)
     handles = [kernel.submit(ProcessSpec(first)), kernel.submit(ProcessSpec(work, {"name": "old"}, priority=0))]
@@ -574,7 +576,8 @@ def test_store_that_refuses_reaches_the_caller(build: Any) -> None:
 def test_closed_kernel_leaves_work_for_a_resume(build: Any, store: Any) -> None:
     kernel = build(delay=5)
     handle = kernel.submit(react())
-    time.sleep(0.1)
+    while handle.state != "waiting":
+        time.sleep(0.01)
     kernel.close()
     with pytest.raises(KernelError, match="closed"):
         handle.result(5)
@@ -586,7 +589,7 @@ def test_closed_kernel_leaves_work_for_a_resume(build: Any, store: Any) -> None:
 def test_system_call_costs_less_than_a_millisecond(build: Any) -> None:
     kernel = build()
     specs = [ProcessSpec("demonstrate", {"function": lambda text: "ok"}, counting(turns=4)) for _ in range(64)]
-    started = time.perf_counter()
+    started = time.process_time()
     kernel.run(specs)
     calls = 64 * 9
-    assert (time.perf_counter() - started) / calls < 0.003
+    assert (time.process_time() - started) / calls < 0.001

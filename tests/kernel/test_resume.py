@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ import pytest
 
 from llmagentos.experience.episodes import Episodes
 from llmagentos.kernel.specification import ProcessSpec
-from llmagentos.models.scripted import ScriptedEngine
 from llmagentos.records.generation import Sampling
 from llmagentos.records.process import Limits
 from llmagentos.records.task import Task
@@ -211,9 +211,33 @@ def assert_kept(before: list[Any], after: list[Any], episode: Any) -> None:
     assert segments == sampled
 
 
-def crash(kernel: Any) -> None:
-    """As a kill would leave it: nothing more is written."""
-    kernel.close()
+class Hold:
+    """Replies that stop at the first prompt with `word` in it until they are let go."""
+
+    def __init__(self, before: str, after: str, word: str = "heard") -> None:
+        self.before, self.after, self.word = before, after, word
+        self.reached, self.release = threading.Event(), threading.Event()
+
+    def __call__(self, prompt: str) -> str:
+        if self.word not in prompt:
+            return self.before
+        self.reached.set()
+        self.release.wait(30)
+        return self.after
+
+    def crash(self, kernel: Any) -> None:
+        """Leave the kernel as a kill would once the held prompt is there: nothing more is written."""
+        assert self.reached.wait(30)
+        kernel.close()
+        self.release.set()
+
+
+def interrupted(build: Any, spec: ProcessSpec, hold: Hold | None = None, **options: Any) -> None:
+    """Run `spec` until its held generation, then stop."""
+    hold = hold or Hold("ok", "ok")
+    kernel = build(hold, **options)
+    kernel.submit(spec)
+    hold.crash(kernel)
 
 
 def test_resumed_run_equals_the_uninterrupted_one(build: Any, store: Any) -> None:
@@ -223,20 +247,17 @@ def test_resumed_run_equals_the_uninterrupted_one(build: Any, store: Any) -> Non
     spec = ProcessSpec("react", task=task, sampling=Sampling(seed=9, temperature=1.0))
     whole = build(lambda prompt: f"n{len(prompt)}").submit(spec).result(10)
 
-    stop_at = 2
-    count = 0
+    class Third(Hold):
+        count = 0
 
-    def slow_third(prompt: str) -> str:
-        nonlocal count
-        count += 1
-        if count > stop_at:
-            time.sleep(0.6)
-        return f"n{len(prompt)}"
+        def __call__(self, prompt: str) -> str:
+            self.count += 1
+            return super().__call__(prompt) if self.count > 2 else f"n{len(prompt)}"
 
-    kernel: Kernel = build(slow_third)
+    hold = Third("", "never seen", "")
+    kernel: Kernel = build(hold)
     handle = kernel.submit(spec)
-    time.sleep(0.3)
-    crash(kernel)
+    hold.crash(kernel)
     again = build(lambda prompt: f"n{len(prompt)}")
     (resumed,) = again.resume()
     episode = resumed.result(10)
@@ -247,20 +268,8 @@ def test_resumed_run_equals_the_uninterrupted_one(build: Any, store: Any) -> Non
     assert store.processes.get(handle.id).state == "finished"
 
 
-def sleepy_engine(renderer: Any) -> ScriptedEngine:
-    return ScriptedEngine(renderer, lambda prompt: "ok" if "heard" not in prompt else time.sleep(0.5) or "ok")
-
-
-def interrupted(build: Any, renderer: Any, spec: ProcessSpec, **options: Any) -> None:
-    """Run `spec` until its second generation, then stop."""
-    kernel = build(engine=sleepy_engine(renderer), **options)
-    kernel.submit(spec)
-    time.sleep(0.25)
-    crash(kernel)
-
-
-def test_environment_that_answers_differently_ends_as_unknown(build: Any, renderer: Any) -> None:
-    interrupted(build, renderer, ProcessSpec("react", task=Task("Counter-v0", 1)), environment=lambda task: Stage())
+def test_environment_that_answers_differently_ends_as_unknown(build: Any) -> None:
+    interrupted(build, ProcessSpec("react", task=Task("Counter-v0", 1)), environment=lambda task: Stage())
     kernel = build(environment=lambda task: Changed())
     (handle,) = kernel.resume()
     episode = handle.result(10)
@@ -270,17 +279,17 @@ def test_environment_that_answers_differently_ends_as_unknown(build: Any, render
     assert any(segment.origin == "sampled" for segment in episode.transcript.segments)
 
 
-def test_environment_that_is_not_replayable_ends_as_unknown(build: Any, renderer: Any) -> None:
-    interrupted(build, renderer, ProcessSpec("react", task=Task("Counter-v0", 1)), environment=lambda task: Live())
+def test_environment_that_is_not_replayable_ends_as_unknown(build: Any) -> None:
+    interrupted(build, ProcessSpec("react", task=Task("Counter-v0", 1)), environment=lambda task: Live())
     (handle,) = build(environment=lambda task: Live()).resume()
     assert handle.result(10).outcome == "unknown"
     assert "not replayable" in handle.result(1).error
 
 
-def test_closure_ends_as_unknown_with_what_it_had_done(build: Any, renderer: Any) -> None:
+def test_closure_ends_as_unknown_with_what_it_had_done(build: Any) -> None:
     from llmagentos.programs.react import react
 
-    interrupted(build, renderer, ProcessSpec(lambda: react(), task=Task("Counter-v0", 1)))
+    interrupted(build, ProcessSpec(lambda: react(), task=Task("Counter-v0", 1)))
     (handle,) = build().resume()
     episode = handle.result(10)
     assert episode.outcome == "unknown"
@@ -289,25 +298,20 @@ def test_closure_ends_as_unknown_with_what_it_had_done(build: Any, renderer: Any
     assert episode.observation == "start 1"
 
 
-def test_changed_program_ends_as_unknown(build: Any, renderer: Any, store: Any) -> None:
+def test_changed_program_ends_as_unknown(build: Any, store: Any) -> None:
     from dataclasses import replace
 
-    interrupted(build, renderer, ProcessSpec("react", task=Task("Counter-v0", 1)))
+    interrupted(build, ProcessSpec("react", task=Task("Counter-v0", 1)))
     (info,) = store.processes.list()
     store.processes.put(replace(info, digest="0" * 64))
     (handle,) = build().resume()
     assert "source of its program" in handle.result(10).error
 
 
-def test_denied_action_is_replayed_as_denied(build: Any, renderer: Any) -> None:
-    engine = ScriptedEngine(
-        renderer, lambda prompt: '{"open_door": {}}' if "Denied" not in prompt else time.sleep(0.5) or "fine"
-    )
+def test_denied_action_is_replayed_as_denied(build: Any) -> None:
     permissions = Permissions([Rule("open_door", "deny")])
-    kernel = build(engine=engine, permissions=permissions)
-    kernel.submit(ProcessSpec("react", task=Task("Counter-v0", 1)))
-    time.sleep(0.25)
-    crash(kernel)
+    spec = ProcessSpec("react", task=Task("Counter-v0", 1))
+    interrupted(build, spec, Hold('{"open_door": {}}', "late", "Denied"), permissions=permissions)
     (handle,) = build(lambda prompt: "fine", permissions=permissions).resume()
     episode = handle.result(10)
     assert episode.outcome == "finished"
@@ -318,10 +322,12 @@ def test_denied_action_is_replayed_as_denied(build: Any, renderer: Any) -> None:
 @pytest.mark.parametrize("idempotent", [True, False])
 def test_interrupted_effect_is_repeated_only_with_a_key(build: Any, tmp_path: Path, idempotent: bool) -> None:
     calls: list[str] = []
+    begun, release = threading.Event(), threading.Event()
 
     def pay_once(amount: int, idempotency_key: str) -> str:
         calls.append(idempotency_key)
-        time.sleep(0.4 if len(calls) == 1 else 0)
+        begun.set()
+        release.wait(30)
         return "paid"
 
     def pay(amount: int) -> str:
@@ -337,8 +343,9 @@ def test_interrupted_effect_is_repeated_only_with_a_key(build: Any, tmp_path: Pa
         permissions=allow,
     )
     first.submit(ProcessSpec("react", {"goal": "pay", "tools": [{"name": "pay"}]}))
-    time.sleep(0.25)
-    crash(first)
+    assert begun.wait(30)
+    first.close()
+    release.set()
     (handle,) = build(lambda prompt: "done", toolbox=toolbox(), permissions=allow).resume()
     episode = handle.episode(10)
     assert episode.outcome == ("finished" if idempotent else "unknown")
@@ -370,10 +377,7 @@ def test_children_of_a_crash_are_resumed_with_their_parent(
         "    return (yield from Wait(child))\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    kernel = build(lambda prompt: time.sleep(0.5) or "late")
-    kernel.submit(ProcessSpec("family:parent"))
-    time.sleep(0.2)
-    crash(kernel)
+    interrupted(build, ProcessSpec("family:parent"), Hold("", "late", "x"))
     handles = build(lambda prompt: "hello").resume()
     assert sorted(handle.result(10) for handle in handles) == ["hello", "hello"]
     sys.modules.pop("family", None)
@@ -381,23 +385,25 @@ def test_children_of_a_crash_are_resumed_with_their_parent(
 
 def test_sleep_goes_on_where_it_was(build: Any, tmp_path: Path, monkeypatch: Any) -> None:
     (tmp_path / "sleeper.py").write_text(
-        "from llmagentos.records.calls import Sleep\ndef nap():\n    yield from Sleep(1.0)\n    return 'rested'\n"
+        "from llmagentos.records.calls import Sleep\ndef nap():\n    yield from Sleep(1.5)\n    return 'rested'\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    started = time.monotonic()
     kernel = build()
-    kernel.submit(ProcessSpec("sleeper:nap"))
-    time.sleep(0.5)
-    crash(kernel)
+    handle = kernel.submit(ProcessSpec("sleeper:nap"))
+    while handle.state != "waiting":
+        time.sleep(0.01)
+    kernel.close()
+    time.sleep(1.5)
+    started = time.monotonic()
     (handle,) = build().resume()
     assert handle.result(10) == "rested"
-    assert time.monotonic() - started < 1.45
+    assert time.monotonic() - started < 1.4
     sys.modules.pop("sleeper", None)
 
 
-def test_budget_of_a_resumed_process_counts_what_it_had_used(build: Any, renderer: Any) -> None:
+def test_budget_of_a_resumed_process_counts_what_it_had_used(build: Any) -> None:
     spec = ProcessSpec("react", task=Task("Counter-v0", 1, options={"turns": 50}), limits=Limits(steps=3))
-    interrupted(build, renderer, spec)
+    interrupted(build, spec)
     (handle,) = build().resume()
     assert len(handle.result(10).steps) == 3
     assert handle.result(1).outcome == "truncated"
