@@ -173,3 +173,9 @@ def test_unknown_program_names_those_there_are() -> None:
         resolve("llmagentos.programs.chat:nothing")
     with pytest.raises(ConfigError, match="not a function"):
         resolve("llmagentos.programs.registry:BUILT_IN")
+
+
+@pytest.mark.parametrize("program", [demonstrate, policy])
+def test_missing_expert_is_refused_instead_of_sampled(program: Any) -> None:
+    with pytest.raises(ConfigError, match="without an expert"):
+        next(program(None))

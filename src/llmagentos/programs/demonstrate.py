@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from llmagentos.programs.react import play
-from llmagentos.programs.registry import load
+from llmagentos.programs.registry import as_function
 from llmagentos.records.calls import Observe, ProgramRun
 
 
@@ -18,6 +18,6 @@ def demonstrate(
     function: Callable[[str], str] | str, instructions: str = "", examples: Sequence[Sequence[str]] = ()
 ) -> ProgramRun:
     """Play the environment by `function` (or its qualified name); nothing is sampled."""
-    expert = load(function) if isinstance(function, str) else function
+    expert = as_function(function, "The program 'demonstrate'")
     seen = yield from Observe()
     return (yield from play(seen, (), instructions, examples, expert))

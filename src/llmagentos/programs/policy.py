@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from llmagentos.programs.registry import load
+from llmagentos.programs.registry import as_function
 from llmagentos.records.calls import Act, Observe, ProgramRun
 from llmagentos.records.identity import JSON
 
 
 def policy(function: Callable[[JSON], JSON] | str) -> ProgramRun:
     """Play to the end. The function sees text, or the observation itself where it is not text."""
-    decide = load(function) if isinstance(function, str) else function
+    decide = as_function(function, "The program 'policy'")
     seen = yield from Observe()
     action = decide(seen.text if seen.value is None else seen.value)
     while True:

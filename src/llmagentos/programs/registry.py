@@ -71,6 +71,15 @@ def load(name: str, *, kind: str = "function", available: tuple[str, ...] = ()) 
     return found  # type: ignore[no-any-return]
 
 
+def as_function(function: Callable[..., Any] | str | None, purpose: str) -> Callable[..., Any]:
+    """The function of an argument that is one or names one; ConfigError when there is none for `purpose`."""
+    if isinstance(function, str):
+        return load(function)
+    if not callable(function):
+        raise ConfigError(f"{purpose} needs a function, got {function!r}. An environment without an expert has none.")
+    return function
+
+
 def qualified_name(function: Callable[..., Any]) -> str | None:
     """`module:function` when another Python process can find the function by it, else None."""
     module = inspect.getmodule(function)
