@@ -238,10 +238,18 @@ def test_store_explains_a_home_that_is_a_file(tmp_path: Path) -> None:
 
 def test_store_after_closing_says_that_it_is_closed(home: Path) -> None:
     store = Store.open(home)
+    store.settings.put("a", 1)
+    assert store.settings.get("a") == 1
     store.close()
     store.close()
-    with pytest.raises(StoreError, match="closed"):
-        store.journal.append("p", "k", 1)
+    for use in (
+        lambda: store.journal.append("p", "k", 1),
+        lambda: store.journal.entries("p"),
+        lambda: store.settings.get("a"),
+        lambda: store.settings.put("a", 2),
+    ):
+        with pytest.raises(StoreError, match=r"is closed.*Store\.open"):
+            use()
 
 
 def test_store_home_is_private(home: Path) -> None:

@@ -39,6 +39,7 @@ class Database:
         self._active: Connection | None = None
         self._active_sync = False
         self._owner = 0
+        self._closed = False
         self._engines: dict[str, Engine] = {}
         self._engines_lock = threading.Lock()
         try:
@@ -97,6 +98,7 @@ class Database:
             with self._engines_lock:
                 if "reader" in self._engines:
                     self._engines["reader"].dispose()
+            self._closed = True
             self._connection.close()
 
     def _engine(self, kind: Literal["writer", "reader"]) -> Engine:
@@ -118,7 +120,7 @@ class Database:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn SQLAlchemy's errors into `StoreError`; broken constraints pass, for those are the caller's mistake."""
+        """Turn SQLAlchemy's and the driver's errors into `StoreError`; broken constraints pass, for those are the caller's mistake."""
         from sqlalchemy.exc import DBAPIError, IntegrityError
 
         try:
@@ -129,8 +131,12 @@ class Database:
             if isinstance(error.orig, sqlite3.Error):
                 raise self._explain(error.orig) from error
             raise
+        except sqlite3.Error as error:
+            raise self._explain(error) from error
 
     def _connect(self) -> sqlite3.Connection:
+        if self._closed:
+            raise self._closed_error()
         mode = "ro" if self.read_only else "rwc"
         return sqlite3.connect(
             f"{self.path.absolute().as_uri()}?mode={mode}",
@@ -156,7 +162,14 @@ class Database:
         finally:
             self._connection.execute(_SYNCHRONOUS[False])
 
+    def _closed_error(self) -> StoreError:
+        return StoreError(
+            f"The store over {self.path} is closed. Open it again with Store.open({str(self.path.parent)!r})."
+        )
+
     def _explain(self, error: sqlite3.Error) -> StoreError:
+        if self._closed:
+            return self._closed_error()
         code = getattr(error, "sqlite_errorname", None) or ""
         what = f"The database {self.path}"
         if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
