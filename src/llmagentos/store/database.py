@@ -120,7 +120,7 @@ class Database:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn SQLAlchemy's and the driver's errors into `StoreError`; broken constraints pass, for those are the caller's mistake."""
+        """Turn errors of SQLAlchemy and the driver into `StoreError`; broken constraints are the caller's and pass."""
         from sqlalchemy.exc import DBAPIError, IntegrityError
 
         try:
