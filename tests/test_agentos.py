@@ -153,6 +153,14 @@ def test_llm_generates_and_embeds(system: AgentOS) -> None:
     assert len(llm.embed(["order", "refund"])) == 2
 
 
+def test_checkpoints_are_discarded_on_request(system: AgentOS) -> None:
+    folder = system.home / "checkpoints"
+    folder.mkdir(parents=True)
+    (folder / "Drills.safetensors").touch()
+    assert system.discard_checkpoints() == 1
+    assert list(folder.iterdir()) == []
+
+
 def test_code_is_never_run(system: AgentOS, tmp_path: Path) -> None:
     with pytest.raises(PermissionDenied, match="sandbox"):
         system.execute(f"open({str(tmp_path / 'proof')!r}, 'w').close()")

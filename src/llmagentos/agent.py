@@ -257,38 +257,32 @@ class Agent:
         program: str = "react",
         seed: int = 0,
         sampling: Sampling | None = None,
-        on_episode: Callable[[Episode], None] | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Runs:
         """Play one task, `tasks` tasks of an environment, or let a function observation -> action play the agent's own.
 
-        A run that fails is an episode that says so; it does not raise.
+        Greedy and with the environment's own limit of a reply unless `sampling` says otherwise. A run that fails is an
+        episode that says so; it does not raise.
         """
-        from llmagentos.kernel.specification import ProcessSpec
+        from llmagentos.kernel.rollouts import Policy, Rollouts
 
-        arguments: dict[str, Any] = {}
-        if isinstance(what, Task):
-            chosen = [what]
-        elif isinstance(what, str):
-            chosen = self.system.make_environment(what).tasks(split, tasks, seed)
-        elif callable(what):
-            name = self._own_environment("run a function")
-            chosen = self.system.make_environment(name).tasks(split, tasks, seed)
-            program, arguments = "policy", {"function": what}
-        else:
+        if not isinstance(what, Task | str) and not callable(what):
             raise ConfigError(f"run() takes a Task, an environment's name or a function, not {type(what).__name__}.")
-        release, adapter = self.system.serving()
-        specs = [
-            ProcessSpec(
-                program=program,
-                arguments=arguments,
-                task=task,
-                release=release.id if program != "policy" else "",
-                adapter=adapter,
-                sampling=sampling or Sampling(seed=seed),
-            )
-            for task in chosen
-        ]
-        return Runs(tuple(self.system.kernel.run(specs, on_episode)))
+        if isinstance(what, Task):
+            name, chosen = what.environment, [what]
+            reply = self.system.make_environment(name).reply_tokens
+        else:
+            name = what if isinstance(what, str) else self._own_environment("run a function")
+            environment = self.system.make_environment(name)
+            chosen, reply = environment.tasks(split, tasks, seed), environment.reply_tokens
+        if callable(what):
+            policy = Policy("", program="policy", arguments={"function": what})
+        else:
+            release, adapter = self.system.serving()
+            settings = sampling or Sampling(max_tokens=reply, seed=seed)
+            policy = Policy(release.id, adapter, program, sampling=settings)
+        rollouts = Rollouts(self.system.kernel)
+        return Runs(tuple(rollouts.play(chosen, policy, stage=f"running {name}", on_progress=on_progress)))
 
     def _tool_specs(self) -> list[dict[str, Any]]:
         known = {spec.name: asdict(spec) for spec in self.system.toolbox.specs} if self.tools else {}

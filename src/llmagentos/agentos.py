@@ -216,6 +216,14 @@ class AgentOS:
         """Go on with every process that an interrupted system left unfinished; those that cannot end as `unknown`."""
         return self._runtime.resume(self.on_progress)
 
+    def discard_checkpoints(self) -> int:
+        """Forget where interrupted learning stood; the number of checkpoints that there were."""
+        _ = self.store  # only the owner of the home may
+        found = [path for path in (self.home / "checkpoints").glob("*") if path.is_file()]
+        for path in found:
+            path.unlink()
+        return len(found)
+
     def execute(self, code: str) -> NoReturn:
         """Refuses: code of a model runs in a sandbox or not at all, and this version has no sandbox."""
         raise PermissionDenied(

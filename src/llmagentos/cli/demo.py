@@ -1,7 +1,7 @@
 """`llmagentos demo`: the whole cycle, shown.
 
 In: how long it may take and where the report goes. Out: tables, a page and results.json.
-It does not know what the cycle does: `cycle.py` does.
+It does not know what is learned and measured: `llmagentos.demo` does.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from llmagentos.records.task import Split
 )
 @click.option("--learner", default="auto", show_default=True, help="imitation, policy-gradient, or auto.")
 @click.option("--seed", default=0, show_default=True, help="Draws tasks, samples and initial weights.")
+@click.option("--fresh", is_flag=True, help="Discard what interrupted learning left, instead of going on with it.")
 @json_option
 @click.pass_context
 def learn(
@@ -35,6 +36,7 @@ def learn(
     minutes: float,
     learner: str,
     seed: int,
+    fresh: bool,
     machine: bool,
 ) -> None:
     """Learn ENVIRONMENT from an expert where it has one, else from the agent's own rewarded runs.
@@ -49,6 +51,8 @@ def learn(
             "Give one of: an environment such as SupportDesk-v0, --env ./my_env.py:MyEnv-v0, --data."
         )
     with progress() as show, writing(context, show) as system:
+        if fresh:
+            system.discard_checkpoints()
         if documents:
             verdict = Agent(system=system).train_model(minutes=minutes, on_progress=show).verdicts[0]
         else:

@@ -6,7 +6,6 @@ They do not know how a process is scheduled or a model answers.
 from __future__ import annotations
 
 import sys
-import time
 from typing import TYPE_CHECKING, get_args
 
 import click
@@ -14,11 +13,10 @@ import click
 from llmagentos.cli.opening import json_option, writing
 from llmagentos.cli.progress import progress
 from llmagentos.cli.screen import as_json, complain, say, table
-from llmagentos.records.progress import Progress
 from llmagentos.records.task import Split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from llmagentos.agent import Agent
     from llmagentos.records.episode import Episode
@@ -34,9 +32,7 @@ MOST_ROWS = 30
 @click.option("--split", type=click.Choice(get_args(Split)), default="train", show_default=True, help="Which tasks.")
 @click.option("--tasks", default=1, show_default=True, type=click.IntRange(1, 100_000), help="How many tasks.")
 @click.option("--temperature", default=0.0, show_default=True, type=click.FloatRange(0, 10), help="0 is greedy.")
-@click.option(
-    "--max-tokens", default=256, show_default=True, type=click.IntRange(1, 100_000), help="Length of one reply."
-)
+@click.option("--max-tokens", type=click.IntRange(1, 100_000), help="Length of one reply; else the environment's own.")
 @click.option("--seed", default=0, show_default=True, help="Draws tasks and samples.")
 @click.option("--resume", is_flag=True, help="Instead: go on with runs that a crash or a kill left unfinished.")
 @json_option
@@ -48,7 +44,7 @@ def run(
     split: Split,
     tasks: int,
     temperature: float,
-    max_tokens: int,
+    max_tokens: int | None,
     seed: int,
     resume: bool,
     machine: bool,
@@ -67,14 +63,15 @@ def run(
         if environment is None:
             episodes = tuple(handle.episode() for handle in system.resume())
         else:
+            reply = system.make_environment(environment).reply_tokens
             played = Agent(system=system).run(
                 environment,
                 tasks=tasks,
                 split=split,
                 program=program,
                 seed=seed,
-                sampling=Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed),
-                on_episode=_counting(show, environment, tasks),
+                sampling=Sampling(max_tokens or reply, temperature, seed=seed),
+                on_progress=show,
             )
             episodes = played.episodes
     _show(episodes, machine)
@@ -129,18 +126,6 @@ def _lines() -> Iterator[str]:
         return
     while line := click.prompt("you", default="", show_default=False, prompt_suffix="> ").strip():
         yield line
-
-
-def _counting(show: Callable[[Progress], None], environment: str, total: int) -> Callable[[Episode], None]:
-    began, done, won = time.monotonic(), 0, 0
-
-    def count(episode: Episode) -> None:
-        nonlocal done, won
-        done, won = done + 1, won + episode.success
-        metrics = {"success": won / done}
-        show(Progress(f"running {environment}", done, total, "tasks", metrics, time.monotonic() - began))
-
-    return count
 
 
 def _show(episodes: tuple[Episode, ...], machine: bool) -> None:
