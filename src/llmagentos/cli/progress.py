@@ -65,18 +65,18 @@ class PlainProgress:
 
     def __init__(self, out: IO[str], clock: Callable[[], float] = time.monotonic) -> None:
         self._out, self._clock = out, clock
-        self._last: dict[str, tuple[int, float]] = {}
+        self._last: dict[str, tuple[int, float, str]] = {}
         self._lock = threading.Lock()
 
     def __call__(self, event: Progress) -> None:
-        """Write a line when a stage begins, at each tenth of it, at its end, and after a long silence."""
+        """Write a line when a stage begins, at each tenth of it, for every new note, and after a long silence."""
         tenth = int(10 * event.done / event.total) if event.total else 0
         now = self._clock()
         with self._lock:
             before = self._last.get(event.stage)
-            if before is not None and before[0] == tenth and now - before[1] < QUIET_SECONDS and not event.note:
+            if before is not None and before[::2] == (tenth, event.note) and now - before[1] < QUIET_SECONDS:
                 return
-            self._last[event.stage] = (tenth, now)
+            self._last[event.stage] = (tenth, now, event.note)
             parts = [event.stage, amount(event), describe(event)]
             self._out.write(" · ".join(part for part in parts if part) + "\n")
             self._out.flush()
