@@ -12,7 +12,8 @@ import pytest
 from llmagentos.environments.language import Policy, reset_options
 from llmagentos.environments.support_desk import SupportDesk, tool_specs
 from llmagentos.environments.support_desk_baselines import BASELINES, expert_calls, expert_closing
-from llmagentos.environments.support_desk_data import CANONICAL_TOOLS, INTENTS, REPORT, TRAIN, TUNE, Pool
+from llmagentos.environments.support_desk_data import CANONICAL_TOOLS, REPORT, TRAIN, TUNE, Pool
+from llmagentos.environments.support_desk_phrasings import INTENTS
 from llmagentos.environments.support_desk_scenario import Scenario, make_scenario, window_open
 from llmagentos.errors import ConfigError, EnvironmentFault
 from llmagentos.programs.parsing import render_call
@@ -72,10 +73,11 @@ def test_baselines_stay_far_below_the_expert() -> None:
 @pytest.mark.parametrize(("one", "other"), list(combinations((TRAIN, TUNE, REPORT), 2)))
 def test_pools_share_no_material(one: Pool, other: Pool) -> None:
     def names(pool: Pool) -> set[str]:
-        return {name for variant in pool.renamed_tools for name in variant}
+        return {name for variant in (*pool.renamed_tools, *pool.synonyms) for name in variant}
 
     def phrasings(pool: Pool) -> set[str]:
-        return {text for texts in pool.phrasings.values() for text in texts}
+        said = pool.phrasings
+        return {text for texts in (*said.sentences.values(), said.mentions) for text in texts}
 
     assert not set(one.residues) & set(other.residues)
     assert not set(one.customers) & set(other.customers)
@@ -93,42 +95,46 @@ def test_held_out_phrasings_differ_in_more_than_a_word(one: Pool, other: Pool) -
         return set(re.findall(r"[a-z']+", text.lower())) - {"item", "order", "address", "the", "my", "i", "a", "please"}
 
     for intent in INTENTS:
-        for left in one.phrasings[intent]:
-            for right in other.phrasings[intent]:
+        for left in one.phrasings.sentences[intent]:
+            for right in other.phrasings.sentences[intent]:
                 shared, total = words(left) & words(right), words(left) | words(right)
-                assert len(shared) / len(total) < 0.5, (left, right)
-                assert len(total - shared) >= 3, (left, right)
+                assert len(shared) / len(total) < 0.75, (left, right)
+                assert len(total - shared) >= 2, (left, right)
 
 
 @pytest.mark.parametrize("pool", [TRAIN, TUNE, REPORT])
 def test_pool_has_enough_phrasings_that_can_omit(pool: Pool) -> None:
     for intent in INTENTS:
-        assert len(set(pool.phrasings[intent])) >= (12 if pool is TRAIN else 6)
-        for text in pool.phrasings[intent]:
+        sentences = pool.phrasings.sentences[intent]
+        assert len(set(sentences)) == len(sentences) >= (36 if pool is TRAIN else 8)
+        for text in sentences:
             parts = re.findall("<([^<>]*)>", text)
-            assert sum("{order}" in part for part in parts) == 1, text
+            assert text.count("@") == 1, text
             assert sum("{address}" in part for part in parts) == (intent == "address"), text
             assert "{" not in re.sub("<[^<>]*>", "", text).replace("{item}", "")
+    assert all("{order}" in text and text[0] in " ," for text in pool.phrasings.mentions)
 
 
 def test_expert_closings_occur_in_no_customer_text() -> None:
     closings = {expert_closing(make_scenario(seed, "train")) for seed in range(300)}
     for pool in (TRAIN, TUNE, REPORT):
-        for text in (text for texts in pool.phrasings.values() for text in texts):
+        for text in (text for texts in pool.phrasings.sentences.values() for text in texts):
             assert not any(closing.rstrip(".").lower() in text.lower() for closing in closings)
 
 
-def test_training_has_few_distinct_prompts_and_held_out_its_own() -> None:
+def test_neighbours_in_training_share_a_prompt_and_held_out_prompts_are_their_own() -> None:
     def prompts(split: Split) -> set[tuple[Any, ...]]:
         return {tuple(spec.name for spec in tool_specs(make_scenario(seed, split))) for seed in range(400)}
 
-    assert len(prompts("train")) <= 12
+    assert len(prompts("train")) > 30
+    for block in range(0, 80, 8):
+        assert len({make_scenario(seed, "train").tools for seed in range(block, block + 8)}) == 1
     for split in ("gate", "report"):
         assert len(prompts(split)) <= 8
         assert not prompts("train") & prompts(split) - {("status", "refund", "change_address", "escalate")}
 
 
-@pytest.mark.parametrize(("split", "share"), [("train", 0.6), ("gate", 0.4), ("report", 0.4)])
+@pytest.mark.parametrize(("split", "share"), [("train", 0.75), ("gate", 0.4), ("report", 0.4)])
 def test_tools_are_renamed_in_the_stated_share(split: Split, share: float) -> None:
     renamed = sum(make_scenario(seed, split).tools != CANONICAL_TOOLS for seed in range(1000)) / 1000
     assert abs(renamed - share) < 0.06
@@ -152,10 +158,10 @@ def test_refund_requests_do_not_tell_whether_the_window_is_open() -> None:
     refunds = [case for case in cases if case.intent == "refund"]
     share = sum(window_open(case.order) for case in refunds) / len(refunds)
     assert 0.43 < share < 0.57
-    templates = [re.sub(case.order.item, "", re.sub(r"\d+", "", case.message)) for case in refunds]
-    for template in set(templates):
-        windows = {window_open(case.order) for case, text in zip(refunds, templates, strict=True) if text == template}
-        assert windows == {True, False}, template
+    for sentence in REPORT.phrasings.sentences["refund"]:
+        fragment = max(re.split(r"\{item\}|@", sentence), key=len).strip()
+        windows = {window_open(case.order) for case in refunds if fragment in case.message}
+        assert windows == {True, False}, sentence
 
 
 def test_same_seed_gives_the_same_episode_and_another_seed_another() -> None:

@@ -20,7 +20,8 @@ from llmagentos.environments.language import (
 )
 from llmagentos.environments.support_desk_baselines import expert_calls, expert_closing, expert_policy
 from llmagentos.environments.support_desk_customer import READ_CHARACTERS, Customer
-from llmagentos.environments.support_desk_data import CANONICAL_TOOLS, INTENTS
+from llmagentos.environments.support_desk_data import CANONICAL_TOOLS
+from llmagentos.environments.support_desk_phrasings import INTENTS
 from llmagentos.environments.support_desk_scenario import DeskPolicy, Scenario, make_scenario
 from llmagentos.environments.support_desk_shop import STATES, Shop
 from llmagentos.errors import ConfigError

@@ -11,7 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast
 
-from llmagentos.environments.support_desk_data import CANONICAL_TOOLS, INTENTS, REPORT, TRAIN, TUNE, Intent, Pool
+from llmagentos.environments.support_desk_data import CANONICAL_TOOLS, REPORT, TRAIN, TUNE, Pool
+from llmagentos.environments.support_desk_phrasings import INTENTS, Intent
 from llmagentos.environments.support_desk_shop import Order, ShopRows, State
 from llmagentos.records.task import Split
 
@@ -25,7 +26,9 @@ INTENT_WEIGHTS: dict[Intent, int] = {"where": 20, "refund": 35, "address": 25, "
 """Shares in percent; refund and address have two outcomes each and so more cases."""
 
 MISSING_SHARE = 1 / 3
-RENAMED_SHARE: dict[Split, float] = {"train": 0.6, "development": 0.4, "gate": 0.4, "report": 0.4}
+NAMES_SHARED = 8
+"""So many neighbouring training cases have the same tools, so that their prompt is computed once in a batch."""
+RENAMED_SHARE: dict[Split, float] = {"train": 0.75, "development": 0.4, "gate": 0.4, "report": 0.4}
 
 _CATEGORIES = {"home": 30, "fashion": 14, "sport": 60, "fun": 21}
 _TODAY = 1000
@@ -68,7 +71,8 @@ def make_scenario(
     pool = POOLS[split]
     chance = random.Random(f"SupportDesk-v0/{split}/{seed}")
     share = RENAMED_SHARE[split] if renamed is None else renamed
-    names = random.Random(f"SupportDesk-v0/tools/{split}/{seed}")  # its own stream: the case does not depend on names
+    # Names have a stream of their own, so that the case does not depend on them; neighbours in training share them.
+    names = random.Random(f"SupportDesk-v0/tools/{split}/{seed // NAMES_SHARED if pool.synonyms else seed}")
     tools, tool_order = _tools(pool, names.random() < share, names)
     intent = chance.choices(intents, [INTENT_WEIGHTS[name] for name in intents])[0]
     wanted_open, wanted_packed = chance.random() < 0.5, chance.random() < 0.5
@@ -83,7 +87,9 @@ def make_scenario(
     missing: Missing = ""
     if chance.random() < MISSING_SHARE:
         missing = "address" if intent == "address" and chance.random() < 0.5 else "order"
-    phrasing = chance.choice(pool.phrasings[intent])
+    said = pool.phrasings
+    sentence = chance.choice(said.openings) + chance.choice(said.sentences[intent])
+    phrasing = sentence.replace("@", f"<{chance.choice(said.mentions)}>")
     return Scenario(
         rows=rows,
         order=order,
@@ -118,6 +124,10 @@ def _tools(
     pool: Pool, renamed: bool, chance: random.Random
 ) -> tuple[tuple[str, str, str, str], tuple[int, int, int, int]]:
     if renamed:
+        if pool.synonyms:
+            first, second, third, fourth = (chance.choice(names) for names in pool.synonyms)
+            order = chance.sample(range(4), 4)
+            return (first, second, third, fourth), (order[0], order[1], order[2], order[3])
         variant = chance.randrange(len(pool.renamed_tools))
         return pool.renamed_tools[variant], pool.renamed_orders[variant]
     return CANONICAL_TOOLS, chance.choice(pool.canonical_orders)
