@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; 
 # What is installed is named by the digest of what it was installed from: an unchanged lock is never installed again.
 RUNTIME := $(VENV)/.runtime-$(shell cat requirements.lock pyproject.toml | cksum | tr -dc 0-9)
 DEVELOPMENT := $(VENV)/.development-$(shell cat requirements-dev.lock pyproject.toml | cksum | tr -dc 0-9)
-BENCHMARKS ?= $(sort $(wildcard benchmarks/[a-z]*.py))
+BENCHMARKS ?= $(filter-out benchmarks/measuring.py,$(sort $(wildcard benchmarks/[a-z]*.py)))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help

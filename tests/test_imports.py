@@ -22,7 +22,9 @@ HEAVY = (
     "trafilatura",
     "tokenizers",
 )
-LOADED = "import json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})), file=sys.stderr)"
+LOADED = (
+    "import json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})), file=sys.stderr)"
+)
 
 
 def loaded_by(code: str) -> set[str]:

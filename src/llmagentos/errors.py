@@ -84,7 +84,9 @@ class PromptTooLongError(ModelError):
 
     def __init__(self, tokens: int, window: int) -> None:
         over = tokens - window
-        super().__init__(f"Prompt of {tokens} tokens exceeds the window of {window} by {over}. Shorten it by {over} tokens.")
+        super().__init__(
+            f"Prompt of {tokens} tokens exceeds the window of {window} by {over}. Shorten it by {over} tokens."
+        )
         self.tokens, self.window = tokens, window
 
 

@@ -71,7 +71,7 @@ class LazyGroup(click.Group):
     type=click.Path(file_okay=False),
     help="Folder of everything that is kept; else $LLMAGENTOS_HOME, else ~/.llmagentos.",
 )
-@click.option("--model", help="Base model for this command; else $LLMAGENTOS_MODEL, else the default of `models list`.")
+@click.option("--model", help="Base model for this command; else $LLMAGENTOS_MODEL, else that of the live release.")
 @click.pass_context
 def cli(context: click.Context, home: str | None, model: str | None) -> None:
     """An operating system for LLM agents that keep learning.
