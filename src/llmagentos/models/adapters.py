@@ -46,6 +46,11 @@ class FusedAdapter:
         """What the product B A x is multiplied with."""
         return self.alpha / self.rank
 
+    def to(self, dtype: torch.dtype, device: torch.device) -> FusedAdapter:
+        """The same adapter in the precision and place where it is served."""
+        pairs = {key: (a.to(device, dtype), b.to(device, dtype)) for key, (a, b) in self.pairs.items()}
+        return FusedAdapter(self.rank, self.alpha, pairs)
+
 
 def new_adapter(config: DecoderConfig, rank: int, alpha: float, seed: int) -> FusedAdapter:
     """A fresh adapter on all products: A as Kaiming uniform, B zero, so that it changes nothing yet."""
@@ -64,20 +69,23 @@ def new_adapter(config: DecoderConfig, rank: int, alpha: float, seed: int) -> Fu
 
 def block_mask(config: DecoderConfig, group: str, rank: int) -> Tensor:
     """Ones where B of a fused product may differ from zero, [O, R]."""
-    return torch.block_diag(*[torch.ones(size, rank) for size in config.group_outputs[group]])
+    mask: Tensor = torch.block_diag(*[torch.ones(size, rank) for size in config.group_outputs[group]])
+    return mask
 
 
 def from_peft(tensors: Mapping[str, Tensor], settings: Mapping[str, Any], config: DecoderConfig) -> FusedAdapter:
-    """Read PEFT's names. `AdapterError` when a shape, name or option does not fit this base, or a value is not finite."""
-    rank, alpha = int(settings.get("r", 0)), float(settings.get("lora_alpha", 0))
-    if rank < 1:
-        raise AdapterError(f"The adapter's config has r = {settings.get('r')!r}; a LoRA rank of at least 1 is needed.")
+    """Read PEFT's names. `AdapterError` when a shape, name or option does not fit this base or a value is not finite."""
+    rank, alpha = settings.get("r"), settings.get("lora_alpha")
+    if not isinstance(rank, int) or rank < 1:
+        raise AdapterError(f"The adapter's config has r = {rank!r}; a LoRA rank of at least 1 is needed.")
+    if not isinstance(alpha, int | float):
+        raise AdapterError(f"The adapter's config has lora_alpha = {alpha!r}; a number is needed.")
     for option in ("use_dora", "rank_pattern", "alpha_pattern", "modules_to_save"):
         if settings.get(option):
             raise AdapterError(f"The adapter uses {option}, which the embedded engine does not apply.")
     if settings.get("use_rslora"):
-        alpha = alpha * rank**0.5
-    left = {name: tensor for name, tensor in tensors.items() if ".lora_" in name}
+        alpha = float(alpha * rank**0.5)
+    left = dict(tensors)
     pairs = {}
     for layer in range(config.layers):
         for group in GROUPS:
@@ -85,10 +93,12 @@ def from_peft(tensors: Mapping[str, Tensor], settings: Mapping[str, Any], config
             if pair is not None:
                 pairs[layer, group] = pair
     if left:
-        raise AdapterError(f"The adapter has {len(left)} tensors that this base lacks, such as {min(left)!r}.")
+        raise AdapterError(
+            f"The adapter has {len(left)} tensors that this base lacks or cannot adapt, such as {min(left)!r}."
+        )
     if not pairs:
         raise AdapterError("The adapter holds no LoRA tensors for this base.")
-    return FusedAdapter(rank, alpha, pairs)
+    return FusedAdapter(rank, float(alpha), pairs)
 
 
 def _fused_pair(
@@ -102,6 +112,9 @@ def _fused_pair(
     for index, (part, size) in enumerate(zip(PARTS[group], outputs, strict=True)):
         stem = f"{_STEM}{layer}.{part}."
         down, up = left.pop(stem + "lora_A.weight", None), left.pop(stem + "lora_B.weight", None)
+        if (down is None) != (up is None):
+            missing = "lora_A" if down is None else "lora_B"
+            raise AdapterError(f"{stem}{missing}.weight is missing: the adapter is incomplete and is not served.")
         if down is not None and up is not None:
             if tuple(down.shape) != (rank, inputs) or tuple(up.shape) != (size, rank):
                 raise AdapterError(

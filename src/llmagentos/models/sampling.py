@@ -53,6 +53,6 @@ def _draw(logprob_V: Tensor, top_p: float, u: float) -> int:
         return min(int(np.searchsorted(cumulative, u * cumulative[-1], side="right")), len(cumulative) - 1)
     ordered, order = logprob_V.exp().double().sort(descending=True)
     cumulative_V = ordered.cumsum(0)
-    keep = int((cumulative_V < top_p).sum()) + 1
+    keep = min(int((cumulative_V < top_p).sum()) + 1, len(order))  # rounding may leave the whole sum below top_p
     at = int(torch.searchsorted(cumulative_V[:keep], u * float(cumulative_V[keep - 1]), right=True))
     return int(order[min(at, keep - 1)])

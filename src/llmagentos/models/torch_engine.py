@@ -8,6 +8,7 @@ It does not know tasks, programs or who trains the adapters it serves.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -119,8 +120,8 @@ class TorchEngine:
     def load_adapter(self, name: str, tensors: Mapping[str, Any], config: Mapping[str, Any]) -> None:
         """Serve an adapter from its PEFT tensors; `AdapterError` when it does not fit this base."""
         fused = from_peft(tensors, config, self.decoder.config)
-        options = {"dtype": self.decoder.dtype, "device": self.decoder.device}
-        fused.pairs = {key: (a.to(**options), b.to(**options)) for key, (a, b) in fused.pairs.items()}
+        where = self.decoder.device, self.decoder.dtype
+        fused.pairs = {key: (a.to(*where), b.to(*where)) for key, (a, b) in fused.pairs.items()}
         self.serve(name, fused)
 
     def serve(self, name: str, adapter: FusedAdapter) -> None:
@@ -149,7 +150,8 @@ class TorchEngine:
             return future
         with self._wake:
             if self._closed:
-                raise EngineError("The engine is closed; open the model again.")
+                future.set_exception(EngineError("The engine is closed; open the model again."))
+                return future
             if self._worker is None:
                 self._worker = threading.Thread(target=self._work, name="engine", daemon=True)
                 self._worker.start()
@@ -165,8 +167,12 @@ class TorchEngine:
             raise EngineError("The prompt has no tokens; a request needs at least one.")
         if len(prompt) >= self.window:
             raise PromptTooLongError(len(prompt), self.window - 1)
-        if sampling.max_tokens < 0 or sampling.temperature < 0 or not 0 < sampling.top_p <= 1:
+        if sampling.max_tokens < 0 or not 0 <= sampling.temperature < math.inf or not 0 < sampling.top_p <= 1:
             raise EngineError(f"{sampling} is not usable: max_tokens >= 0, temperature >= 0 and 0 < top_p <= 1.")
+        vocabulary = self.decoder.config.vocabulary
+        if min(prompt) < 0 or max(prompt) >= vocabulary:  # in a step it would fail everybody's request
+            wrong = next(token for token in prompt if not 0 <= token < vocabulary)
+            raise EngineError(f"The prompt has the token {wrong}; this model's tokens are 0 to {vocabulary - 1}.")
         with self._wake:
             adapter = self._adapters.get(request.adapter) if request.adapter is not None else None
             if request.adapter is not None and adapter is None:
@@ -186,6 +192,7 @@ class TorchEngine:
             self._worker.join()
         for job in [*self._waiting, *self._running.values()]:
             job.future.cancel()
+            _tell_cancelled(job)
         self._waiting.clear()
         self._running.clear()
 
@@ -210,12 +217,10 @@ class TorchEngine:
             with torch.inference_mode():
                 self._step()
         except (RuntimeError, ValueError, IndexError, MemoryError) as error:
-            failure = EngineError(f"A generation step failed: {error}")
-            failure.__cause__ = error
-            for job in self._running.values():
-                if job.future.set_running_or_notify_cancel():
-                    job.future.set_exception(failure)
+            failed = list(self._running.values())
             self._running.clear()
+            for job in failed:
+                _fail(job, "A generation step failed", error)
 
     def _admit(self) -> None:
         """Give free rows to waiting requests; those whose prefix is just being computed wait for it."""
@@ -223,11 +228,17 @@ class TorchEngine:
         while self._waiting and len(self._running) < self._rows:
             job = self._waiting.popleft()
             if job.future.cancelled():
+                _tell_cancelled(job)
                 continue
             if job.limit == 0:
                 self._resolve(job, "length")
                 continue
-            if not self._place(job):
+            try:
+                placed = self._place(job)
+            except (RuntimeError, MemoryError) as error:
+                _fail(job, "There is no room for the request's keys and values", error)
+                continue
+            if not placed:
                 postponed.append(job)
         self._waiting.extendleft(reversed(postponed))
 
@@ -285,6 +296,7 @@ class TorchEngine:
     def _step(self) -> None:
         for job in [job for job in self._running.values() if job.future.cancelled()]:
             del self._running[job.row]
+            _tell_cancelled(job)
         planned, runs = self._plan()
         if not planned or self._cache is None:
             return
@@ -324,7 +336,12 @@ class TorchEngine:
             if job.stream is not None and not ended:
                 job.stream.push(token)
             if job.on_token is not None and not ended:
-                job.on_token(token)
+                try:
+                    job.on_token(token)
+                except Exception as error:  # noqa: BLE001 (a caller may raise anything; the request carries it)
+                    del self._running[job.row]
+                    _fail(job, "The request's on_token raised", error)
+                    continue
             if ended or (job.stream is not None and job.stream.stopped):
                 self._finish(job, "stop")
             elif len(job.sampled) >= job.limit:
@@ -356,3 +373,15 @@ class TorchEngine:
             job.stream.finish()
             return job.stream.text
         return self.renderer.decode(job.sampled)
+
+
+def _fail(job: _Job, what: str, error: BaseException) -> None:
+    if job.future.set_running_or_notify_cancel():
+        failure = EngineError(f"{what}: {str(error) or type(error).__name__}")
+        failure.__cause__ = error
+        job.future.set_exception(failure)
+
+
+def _tell_cancelled(job: _Job) -> None:
+    """Wake those who wait for several futures: `cancel` alone does not."""
+    job.future.set_running_or_notify_cancel()
