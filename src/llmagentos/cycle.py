@@ -36,11 +36,11 @@ from llmagentos.records.task import Split, Task
 from llmagentos.records.transcript import Transcript
 
 if TYPE_CHECKING:
-    from llmagentos.records.document import Document
     from llmagentos.environments.language import LanguageEnvironment
     from llmagentos.experience.episodes import Episodes
     from llmagentos.kernel.kernel import Kernel
     from llmagentos.models.engine import Engine
+    from llmagentos.records.document import Document
     from llmagentos.releases.registry import Releases
     from llmagentos.store.store import Store
 
@@ -97,7 +97,9 @@ class Cycle:
 
     def __init__(self, parts: CycleParts, settings: CycleSettings | None = None) -> None:
         if not isinstance(parts.engine, TorchEngine):
-            raise ConfigError("Learning needs the embedded engine: a remote server's weights cannot be trained from here.")
+            raise ConfigError(
+                "Learning needs the embedded engine: a remote server's weights cannot be trained from here."
+            )
         self.parts = parts
         self.engine = parts.engine
         self.settings = settings or CycleSettings()
@@ -248,10 +250,14 @@ class Cycle:
         try:
             kept = []
             target = None
-            for skill in dict.fromkeys([*live.skills, *([candidate.skill] if candidate.change == "improvement" else [])]):
+            for skill in dict.fromkeys(
+                [*live.skills, *([candidate.skill] if candidate.change == "improvement" else [])]
+            ):
                 env = self.parts.make_environment(skill)
                 tasks = self._suite(env).tasks("gate")
-                own = self._gate_runs(env, tasks, replace(self.policy(env, live), release=candidate.id, adapter=name), on_progress)
+                own = self._gate_runs(
+                    env, tasks, replace(self.policy(env, live), release=candidate.id, adapter=name), on_progress
+                )
                 best = self.parts.releases.best(skill)
                 if skill == candidate.skill:
                     others = self._gate_runs(env, tasks, self.policy(env, live), on_progress)
@@ -276,7 +282,9 @@ class Cycle:
         """KL from the live release on general requests and on the openings of the other kept skills."""
         renderer = self.engine.renderer
         sequences = [
-            tuple(token for segment in renderer.render((Message("user", text),), first=True) for token in segment.tokens)
+            tuple(
+                token for segment in renderer.render((Message("user", text),), first=True) for token in segment.tokens
+            )
             for text in REQUESTS
         ]
         return divergence(self.engine.decoder, adapter, self.adapter(live), sequences)
@@ -304,10 +312,7 @@ class Cycle:
                 f"The adapter {digest[:12]} was trained on {settings['base_model_name_or_path']}, "
                 f"the engine serves {self.parts.settings.model}."
             )
-        fused = from_peft(tensors, settings, decoder.config)
-        options = {"dtype": decoder.dtype, "device": decoder.device}
-        fused.pairs = {key: (a.to(**options), b.to(**options)) for key, (a, b) in fused.pairs.items()}
-        return fused
+        return from_peft(tensors, settings, decoder.config).to(decoder.dtype, decoder.device)
 
     def _serve(self, release: Release) -> str | None:
         adapter = None if release.id in self.engine.adapters else self.adapter(release)
@@ -435,7 +440,9 @@ class _Lessons:
         cycle.engine.serve(name, adapter)
         try:
             limit = max_tokens or skill.sampling.max_tokens
-            policy = Policy("practice", name, skill.program, skill.arguments, Sampling(limit, temperature, 1.0, seed), skill.limits)
+            policy = Policy(
+                "practice", name, skill.program, skill.arguments, Sampling(limit, temperature, 1.0, seed), skill.limits
+            )
             return cycle.rollouts.play(tasks, policy, samples=samples, labels={"purpose": purpose})
         finally:
             cycle.engine.unload_adapter(name)

@@ -1,4 +1,4 @@
-"""The demonstration: the whole cycle on one machine, from a bare model to two or three kept skills and a refused update.
+"""The demonstration: the whole cycle on one machine, from a bare model to kept skills and a refused update.
 
 In: a cycle on a fresh home. Out: `CycleResults`, every number of which was measured in this run.
 It does not know how results are shown.
@@ -26,7 +26,7 @@ from llmagentos.learning.language.policy_gradient import PolicyGradient, PolicyG
 from llmagentos.learning.trainer import AdapterSettings
 from llmagentos.records.episode import Episode
 from llmagentos.records.progress import Progress
-from llmagentos.records.release import Candidate, Verdict
+from llmagentos.records.release import Candidate
 from llmagentos.records.results import (
     Conversation,
     Curve,
@@ -145,7 +145,9 @@ class Demonstration:
 
     def run(self) -> CycleResults:
         """Measure, learn skill after skill, try to release harm, and tell."""
-        environments = {lesson.environment: self.cycle.parts.make_environment(lesson.environment) for lesson in self.plan.lessons}
+        environments = {
+            lesson.environment: self.cycle.parts.make_environment(lesson.environment) for lesson in self.plan.lessons
+        }
         for name, env in environments.items():
             self.measured[name] = self._measure_base(env)
         self._stage("measuring the bare model")
@@ -169,7 +171,9 @@ class Demonstration:
         tasks = env.tasks("report", self.plan.report_tasks)
         zero = self._play(env, tasks, policy, "zero-shot")
         examples = self._examples(env)
-        few = self._play(env, tasks, replace(policy, arguments={"examples": examples}), "few-shot") if examples else zero
+        few = (
+            self._play(env, tasks, replace(policy, arguments={"examples": examples}), "few-shot") if examples else zero
+        )
         found = _Measured(tasks, zero, few, {"r0": max(zero, few, key=success)})
         for name, make in _baselines(env).items():
             runs = [
@@ -187,7 +191,10 @@ class Demonstration:
         """Two worked conversations from the training split."""
         tasks = env.tasks("train", 2, seed=1)
         if not tasks or env.expert(tasks[0]) is None:
-            worked = [(env.reset(seed=task.seed, options={**task.options, "split": task.split})[0], _answer(env, task)) for task in tasks]
+            worked = [
+                (env.reset(seed=task.seed, options={**task.options, "split": task.split})[0], _answer(env, task))
+                for task in tasks
+            ]
             return [[question, answer] for question, answer in worked if answer is not None]
         shown = self.cycle.rollouts.demonstrate(tasks, lambda task: env.expert(task))  # type: ignore[arg-type,return-value]
         return [_worked(episode) for episode in shown]
@@ -232,7 +239,10 @@ class Demonstration:
         names = [lesson.environment for lesson in self.plan.lessons]
         last = self.cycle.parts.releases.live().id
         rows = tuple(
-            tuple(success(self.measured[name].by_release[one]) if one in self.measured[name].by_release else None for name in names)
+            tuple(
+                success(self.measured[name].by_release[one]) if one in self.measured[name].by_release else None
+                for name in names
+            )
             for one in releases
         )
         counters = self.cycle.engine.counters

@@ -194,7 +194,7 @@ def test_refunding_a_strangers_order_first_fails() -> None:
 def test_looking_at_a_strangers_order_fails() -> None:
     task, case = find(outcome="refund")
     stranger = next(order for order in case.rows.orders if order.customer != case.order.customer)
-    look = render_call(ToolCall(case.tools[0], {"order": stranger.number}))
+    look = render_call(ToolCall(case.tools[0], {"order": stranger.number, "topic": "state"}))
     assert not play(SupportDesk(), scripted(look, *right_actions(case)), task)[0]["lenient"]
 
 

@@ -129,7 +129,7 @@ def test_policy_never_generates_and_sees_values() -> None:
 
 
 def test_tools_are_written_in_one_short_line() -> None:
-    assert describe_tool(REFUND) == "refund(order): pay the money back"
+    assert describe_tool(REFUND) == "pay the money back: refund(order)"
     typed = ToolSpec(
         "f",
         "",

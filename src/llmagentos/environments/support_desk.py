@@ -34,17 +34,24 @@ NAME = "SupportDesk-v0"
 MAX_ACTIONS = 6
 
 INSTRUCTIONS = (
-    "You are a shop's support desk. Look up the order first. Refund if its window is open; change the address if it "
-    "is packed; otherwise escalate. Escalate legal threats, injuries and double charges at once. "
-    "Ask for missing details."
+    "You work at a shop's support desk. Look up an order before you act. If a refund or a new address is refused, "
+    "escalate. Escalate legal threats, injuries and double charges at once. Ask for what is missing."
 )
 
-_DESCRIPTIONS = {
-    "status": "see an order",
-    "refund": "pay back",
-    "change_address": "new address",
-    "escalate": "give to a human",
+_ARGUMENTS: dict[str, dict[str, JSON]] = {
+    "status": {"order": {"type": "string"}, "topic": {"type": "string", "enum": ["state", "refund", "address"]}},
+    "refund": {"order": {"type": "string"}},
+    "change_address": {"order": {"type": "string"}, "address": {"type": "string"}},
+    "escalate": {"order": {"type": "string"}},
 }
+
+_DESCRIPTIONS = {
+    "status": "look up",
+    "refund": "refund",
+    "change_address": "address",
+    "escalate": "escalate",
+}
+"""In the words of the instructions and of the tools' answers, so that the right line is found by its words."""
 
 
 class SupportDesk(LanguageEnvironment):
@@ -116,7 +123,7 @@ class SupportDesk(LanguageEnvironment):
     def _use_tool(self, call: ToolCall) -> str:
         scenario, shop = self._playing()
         function = CANONICAL_TOOLS[scenario.tools.index(call.name)]
-        wanted = ("order", "address") if function == "change_address" else ("order",)
+        wanted = tuple(_ARGUMENTS[function])
         if set(call.arguments) != set(wanted):
             self._well_formed = False
             return f"error: {call.name} needs {' and '.join(wanted)}"
@@ -125,7 +132,8 @@ class SupportDesk(LanguageEnvironment):
             self._well_formed = False
         if not all(isinstance(value, str | int) for value in values):
             return f"error: {' and '.join(wanted)} must be text"
-        return shop.call(function, *(str(value)[:READ_CHARACTERS] for value in values))
+        texts = (str(value)[:READ_CHARACTERS] for value in values)
+        return shop.call(function, **dict(zip(wanted, texts, strict=True)))
 
     def _finish(self, message: str) -> StepResult:
         scenario, shop = self._playing()
@@ -156,15 +164,15 @@ def tool_specs(scenario: Scenario) -> tuple[ToolSpec, ...]:
         ToolSpec(
             scenario.tools[index],
             _DESCRIPTIONS[CANONICAL_TOOLS[index]],
-            _parameters(*(("order", "address") if CANONICAL_TOOLS[index] == "change_address" else ("order",))),
+            {
+                "type": "object",
+                "properties": _ARGUMENTS[CANONICAL_TOOLS[index]],
+                "required": list(_ARGUMENTS[CANONICAL_TOOLS[index]]),
+            },
             effect=CANONICAL_TOOLS[index] != "status",
         )
         for index in scenario.tool_order
     )
-
-
-def _parameters(*names: str) -> dict[str, JSON]:
-    return {"type": "object", "properties": {name: {"type": "string"} for name in names}, "required": list(names)}
 
 
 def _right_database(shop: Shop, scenario: Scenario) -> str:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from llmagentos.environments.language import Policy
+from llmagentos.environments.support_desk_phrasings import Intent
 from llmagentos.environments.support_desk_scenario import Scenario
 from llmagentos.programs.parsing import render_call
 from llmagentos.records.message import ToolCall
@@ -21,6 +22,9 @@ CLOSINGS = {
     "change": "Your address is changed.",
     "escalate": "A colleague will call you.",
 }
+
+TOPICS: dict[Intent, str] = {"where": "state", "refund": "refund", "address": "address"}
+"""What an order is looked up for."""
 
 _NUMBER = re.compile(r"\b\d{4}\b")
 _ADDRESS = re.compile(r"\b\d{1,2} [A-Z]\w+ [A-Z]\w+")
@@ -35,7 +39,9 @@ def expert_calls(scenario: Scenario) -> list[ToolCall]:
         "change": ToolCall(change, {"order": order, "address": scenario.address}),
         "escalate": ToolCall(escalate, {"order": order}),
     }.get(scenario.outcome)
-    calls = [] if scenario.intent == "complaint" else [ToolCall(status, {"order": order})]
+    calls = (
+        [] if scenario.intent == "complaint" else [ToolCall(status, {"order": order, "topic": TOPICS[scenario.intent]})]
+    )
     return [*calls, last] if last else calls
 
 
@@ -118,6 +124,6 @@ def _keyword_rule(heard: list[str]) -> Iterator[str]:
         yield render_call(ToolCall("change_address", {**order, "address": found[0] if found else ""}))
         yield CLOSINGS["change"]
     else:
-        yield render_call(ToolCall("status", order))
+        yield render_call(ToolCall("status", {**order, "topic": "state"}))
         state = re.search(r"packed|shipped|delayed|delivered", heard[-1])
         yield f"Your order is {state.group() if state else 'shipped'}."

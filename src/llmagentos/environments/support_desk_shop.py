@@ -85,8 +85,8 @@ class Shop:
             )
         self._connection.execute("insert into tickets values (1, ?, 'open')", (rows.ticket_customer,))
 
-    def call(self, function: str, order: str, address: str = "") -> str:
-        """What the tool `function` (canonical name) answers; an unknown order is an answer, too."""
+    def call(self, function: str, order: str, address: str = "", topic: str = "") -> str:
+        """What the tool `function` (canonical name) answers; an unknown order or topic is an answer, too."""
         row = self._connection.execute(
             "select o.state, o.delivered, p.cents, y.days, o.customer from orders o join products p on p.id = o.product"
             " join policies y on y.category = p.category where o.id = ?",
@@ -97,8 +97,15 @@ class Shop:
         state, delivered, cents, days, _ = row
         if function == "status":
             self.looked_at.add(order)
-            window = "open" if delivered is None or self.today - delivered <= days else "closed"
-            return json.dumps({"state": state, "window": window})
+            allowed = {
+                "state": None,
+                "refund": delivered is None or self.today - delivered <= days,
+                "address": state == "packed",
+            }
+            if topic not in allowed:
+                return f"error: the topic must be one of {', '.join(allowed)}"
+            policy = {} if topic == "state" else {topic: "allowed" if allowed[topic] else "refused"}
+            return json.dumps({"state": state, **policy})
         if function == "refund":
             self._connection.execute("insert into refunds (ticket, orders, cents) values (1, ?, ?)", (order, cents))
         elif function == "change_address":

@@ -60,7 +60,7 @@ Reply: TypeAlias = tuple[Any, BaseException | None]
 """What the program receives: a reply, or a fault raised in it."""
 
 
-class Irreproducible(Exception):  # noqa: N818 (a finding about a replay, never seen outside the kernel)
+class Irreproducible(Exception):
     """A replay does not repeat what the journal says."""
 
 

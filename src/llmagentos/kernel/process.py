@@ -28,7 +28,7 @@ from llmagentos.records.identity import JSON
 from llmagentos.records.process import ProcessInfo, ProcessState
 
 
-class Abandoned(Exception):  # noqa: N818 (a signal to the stuck thread, never seen outside the kernel)
+class Abandoned(Exception):
     """The operation that just returned had been given up; its process is somebody else's by now."""
 
 

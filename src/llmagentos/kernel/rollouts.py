@@ -80,7 +80,5 @@ class Rollouts:
 
     def demonstrate(self, tasks: Sequence[Task], expert: Callable[[Task], Callable[[str], str]]) -> list[Episode]:
         """The expert's runs, with the prompts that the model will be given; nothing is sampled."""
-        specs = [
-            ProcessSpec("demonstrate", {"function": expert(task)}, task=task, release="expert") for task in tasks
-        ]
+        specs = [ProcessSpec("demonstrate", {"function": expert(task)}, task=task, release="expert") for task in tasks]
         return self._kernel.run(specs, None, self._concurrency)

@@ -1,7 +1,7 @@
 """Where a learner's state lies between a kill and its resumption: one file, replaced whole.
 
-In: a state of tensors, numbers, text, lists and dicts. Out: the same state, or None. Tensors as safetensors, the rest as
-JSON in its header: nothing is ever unpickled. It does not know what the state means.
+In: a state of tensors, numbers, text, lists and dicts. Out: the same state, or None. Tensors as safetensors, the rest
+as JSON in its header: nothing is ever unpickled. It does not know what the state means.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ class FileCheckpoint:
         try:
             with safe_open(self.path, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-                plain = json.loads(file.metadata()["state"])
+                state = _place(json.loads(file.metadata()["state"]), tensors)
+            if not isinstance(state, dict):
+                raise ValueError(f"it holds a {type(state).__name__} instead of a state")
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             raise LearningError(
                 f"The checkpoint {self.path} cannot be read ({error}). Delete it to begin anew: rm {self.path}"
             ) from error
-        state: dict[str, Any] = _place(plain, tensors)
         return state
 
     def save(self, state: dict[str, Any]) -> None:
@@ -44,7 +45,7 @@ class FileCheckpoint:
         from safetensors.torch import save_file
 
         tensors: dict[str, Tensor] = {}
-        plain = _lift(state, "", tensors)
+        plain = _lift(state, tensors)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self.path.with_suffix(".new")
         save_file(tensors, fresh, metadata={"state": json.dumps(plain)})
@@ -57,25 +58,24 @@ class FileCheckpoint:
         self.path.unlink(missing_ok=True)
 
 
-_MARK = "tensor:"
-
-
-def _lift(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+def _lift(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """What JSON can hold: tensors leave by number, dicts are wrapped so that none is taken for such a number."""
     if isinstance(value, Tensor):
-        tensors[path] = value.detach().cpu().contiguous()
-        return _MARK + path
+        name = str(len(tensors))
+        tensors[name] = value.detach().cpu().contiguous()
+        return {"tensor": name}
     if isinstance(value, dict):
-        return {key: _lift(item, f"{path}/{key}", tensors) for key, item in value.items()}
+        return {"dict": {key: _lift(item, tensors) for key, item in value.items()}}
     if isinstance(value, list | tuple):
-        return [_lift(item, f"{path}/{number}", tensors) for number, item in enumerate(value)]
+        return [_lift(item, tensors) for item in value]
     return value
 
 
 def _place(value: Any, tensors: dict[str, Tensor]) -> Any:
-    if isinstance(value, str) and value.startswith(_MARK):
-        return tensors[value[len(_MARK) :]]
     if isinstance(value, dict):
-        return {key: _place(item, tensors) for key, item in value.items()}
+        if "tensor" in value:
+            return tensors[value["tensor"]]
+        return {key: _place(item, tensors) for key, item in value["dict"].items()}
     if isinstance(value, list):
         return [_place(item, tensors) for item in value]
     return value

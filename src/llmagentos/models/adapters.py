@@ -74,7 +74,7 @@ def block_mask(config: DecoderConfig, group: str, rank: int) -> Tensor:
 
 
 def from_peft(tensors: Mapping[str, Tensor], settings: Mapping[str, Any], config: DecoderConfig) -> FusedAdapter:
-    """Read PEFT's names. `AdapterError` when a shape, name or option does not fit this base or a value is not finite."""
+    """Read PEFT's names. `AdapterError` when a shape, name or option does not fit or a value is not finite."""
     rank, alpha = settings.get("r"), settings.get("lora_alpha")
     if not isinstance(rank, int) or rank < 1:
         raise AdapterError(f"The adapter's config has r = {rank!r}; a LoRA rank of at least 1 is needed.")

@@ -70,9 +70,7 @@ class Engine(Protocol):
         """Whether completions carry log-probabilities good enough to train on."""
         ...
 
-    def submit(
-        self, request: GenerationRequest, on_token: Callable[[int], None] | None = None
-    ) -> Future[Completion]:
+    def submit(self, request: GenerationRequest, on_token: Callable[[int], None] | None = None) -> Future[Completion]:
         """Queue a request; thread-safe, returns at once. `on_token` is called from the engine's thread.
 
         Cancelling the future frees its slot at the next step. Errors (`PromptTooLongError`,

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from llmagentos.records.identity import JSON
 from llmagentos.records.message import Message, ToolSpec
 
-CALL_FORM = 'Call a tool with one JSON object: {"tool": {"argument": "value"}}. Otherwise answer in words.'
+CALL_FORM = 'Call a tool as {"tool": {"argument": "value"}}, or answer in words.'
 
 
 def opening(
@@ -36,13 +36,17 @@ def system_text(instructions: str, tools: Sequence[ToolSpec]) -> str:
 
 
 def describe_tool(tool: ToolSpec) -> str:
-    """`name(argument, number: integer, optional?): description`; an argument without a type is text."""
+    """`description: name(argument, number: integer, optional?)`; an argument without a type is text.
+
+    The description stands first: a small model finds the words that it needs and copies the name that follows them.
+    """
     required = tool.parameters.get("required", ())
     properties: Mapping[str, JSON] = tool.parameters.get("properties") or {}
     arguments = ", ".join(
         f"{name}{'' if name in required else '?'}{_type_of(schema)}" for name, schema in properties.items()
     )
-    return f"{tool.name}({arguments})" + (f": {tool.description.strip()}" if tool.description else "")
+    purpose = tool.description.strip().rstrip(".")
+    return (f"{purpose}: " if purpose else "") + f"{tool.name}({arguments})"
 
 
 def _type_of(schema: JSON) -> str:

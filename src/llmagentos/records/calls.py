@@ -24,7 +24,7 @@ class SystemCall(Generic[ReplyT]):
 
     def __iter__(self) -> Generator[SystemCall[Any], Any, ReplyT]:
         reply = yield self
-        return cast(ReplyT, reply)
+        return cast("ReplyT", reply)
 
 
 @dataclass(frozen=True)

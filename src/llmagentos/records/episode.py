@@ -7,14 +7,15 @@ It does not know how it will be used.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias, Literal
+from typing import Literal, TypeAlias
 
 from llmagentos.records.identity import LOCAL_OWNER, Origin, Owner
 from llmagentos.records.task import Reward, Task
 from llmagentos.records.transcript import Transcript
 
 Outcome: TypeAlias = Literal["finished", "truncated", "failed", "cancelled", "unknown"]
-"""finished: the environment ended it. truncated: a limit did. failed: program or environment raised. unknown: not resumable after a crash."""
+"""finished: the environment ended it. truncated: a limit did. failed: program or environment raised. unknown: it could
+not be resumed after a crash."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ It does not know which engine answers.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias, Literal
+from typing import Literal, TypeAlias
 
 FinishReason: TypeAlias = Literal["stop", "length", "cancelled"]
 
@@ -47,7 +47,8 @@ class Completion:
     text: str
     """The tokens decoded without special tokens, cut before a stop string."""
     logprobs: tuple[float, ...] | None
-    """Natural log-probability of each token under the distribution that it was sampled from before top-p; None where the engine has none."""
+    """Natural log-probability of each token under the distribution that it was sampled from, before top-p; None where
+    the engine has none."""
     finish: FinishReason
     prompt_tokens: int = 0
     cached_tokens: int = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TypeAlias, Any, Literal
+from typing import Any, Literal, TypeAlias
 
 JSON: TypeAlias = Any
 """What `json.loads` returns: None, bool, int, float, str, list, dict with str keys."""

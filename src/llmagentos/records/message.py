@@ -7,7 +7,7 @@ It does not know tokens (see `records.transcript`) nor how any model formats a c
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias, Literal
+from typing import Literal, TypeAlias
 
 from llmagentos.records.identity import JSON
 

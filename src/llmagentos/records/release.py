@@ -7,7 +7,7 @@ It does not know how anything was learned or judged.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias, Literal
+from typing import Literal, TypeAlias
 
 from llmagentos.records.identity import JSON, LOCAL_OWNER, Owner
 

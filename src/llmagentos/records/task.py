@@ -7,7 +7,7 @@ It does not know how an environment judges success.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias, Literal, get_args
+from typing import Literal, TypeAlias, get_args
 
 from llmagentos.records.identity import JSON
 

@@ -7,7 +7,7 @@ It does not know text, chat formats or any model.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias, Literal
+from typing import Literal, TypeAlias
 
 SegmentOrigin: TypeAlias = Literal["prompt", "sampled", "demonstration", "tool", "environment"]
 """Who produced the tokens. Only `sampled` and `demonstration` may ever enter a loss."""
@@ -22,7 +22,7 @@ class Segment:
     origin: SegmentOrigin
     tokens: tuple[int, ...]
     logprobs: tuple[float, ...] | None = None
-    """Natural log-probability of each sampled token under the policy that sampled it; None where the engine has none."""
+    """Natural log-probability of each sampled token under its policy; None where the engine has none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,11 @@ from llmagentos.programs.registry import load, qualified_name
 from llmagentos.records.identity import JSON
 
 
-class ToolFailure(Exception):  # noqa: N818 (a finding, turned into the result's error text)
+class ToolFailure(Exception):
     """The tool raised; the text says what."""
 
 
-class ToolTimeout(Exception):  # noqa: N818 (a finding, turned into the result's error text)
+class ToolTimeout(Exception):
     """The tool took too long."""
 
 

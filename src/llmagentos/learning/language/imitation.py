@@ -54,7 +54,7 @@ class Imitation:
             sequences = pools.batch(run.done)
             logprobs = torch.cat(run.trainer.logprobs(sequences))
             loss = -logprobs.mean()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             norm = run.trainer.step(run.factor())
             metrics = {"loss": float(loss.detach()), "gradient_norm": norm}
             every = settings.evaluate_every
@@ -89,7 +89,7 @@ class _Pools:
         found = self.context.demonstrations(self.settings.pool, seed)
         if not found:
             raise LearningError(
-                f"There is nothing to imitate for {self.context.skill}: it has no expert and no corrected or successful "
+                f"There is nothing to imitate for {self.context.skill}: it has no expert and no corrected "
                 "episode is stored. Learn from own runs instead: llmagentos learn --learner policy-gradient"
             )
         return batches(found, self.settings.batch, random.Random(seed))

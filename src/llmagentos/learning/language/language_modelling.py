@@ -48,7 +48,7 @@ class LanguageModelling:
         held = max(1, int(settings.held_out * len(pieces)))
         if len(pieces) < 2:
             raise LearningError(
-                "The documents give fewer than two pieces of text to read. Add more: llmagentos data add FILE|FOLDER|URL"
+                "The documents give fewer than two pieces of text. Add more: llmagentos data add FILE|FOLDER|URL"
             )
         unseen, read = pieces[:held][:8], pieces[held:]
         run = LearningRun(self.name, context, settings.adapter, start, settings.limit)
@@ -59,7 +59,7 @@ class LanguageModelling:
             batch = chance.sample(read, min(settings.batch, len(read)))
             batch += [from_transcript(item) for item in context.replay(kept, run.seed(1))] if kept else []
             loss = -torch.cat(run.trainer.logprobs(batch)).mean()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             norm = run.trainer.step(run.factor())
             yield run.stepped({"loss": float(loss.detach()), "gradient_norm": norm})
         after = _loss(run.trainer, unseen)
