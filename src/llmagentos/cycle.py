@@ -1,7 +1,7 @@
 """The cycle: run, experience, learning, evaluation, release; and the next run uses the release.
 
-In: the rooms' services, composed by `agentos.py`. Out: verdicts, reports of skills, and a live release that changes only
-through the gate. It does not know the command line, HTTP or how anything is stored.
+In: the rooms' services, composed by `agentos.py`. Out: verdicts, reports of skills, and a live release that changes
+only through the gate. It does not know the command line, HTTP or how anything is stored.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ class SkillReport:
         strict, lenient = self.score.strict, self.score.lenient
         return (
             f"{self.skill} by {self.release}: {strict.estimate:.0%} strict "
-            f"[{strict.low:.0%}, {strict.high:.0%}], {lenient.estimate:.0%} lenient, {self.score.tasks} {self.split} tasks"
+            f"[{strict.low:.0%}, {strict.high:.0%}], {lenient.estimate:.0%} lenient, "
+            f"{self.score.tasks} {self.split} tasks"
         )
 
 
@@ -107,6 +108,17 @@ class Cycle:
         self._gate = Gate(self.settings.rules)
 
     # Running.
+
+    def environment(self, name: str) -> LanguageEnvironment:
+        """An environment by its name or by the skill that was learned in it.
+
+        A skill of a user's own file is called by its short id; the file's path is remembered in the home.
+        """
+        known = self.parts.store.settings.get("environments", {})
+        env = self.parts.make_environment(known.get(name, name))
+        if env.skill != env.name and known.get(env.skill) != env.name and not self.parts.store.database.read_only:
+            self.parts.store.settings.put("environments", {**known, env.skill: env.name})
+        return env
 
     def skill(self, environment: LanguageEnvironment) -> Skill:
         """How an environment's tasks are played: greedy, by `react`, with its own limit of a reply."""
@@ -134,7 +146,7 @@ class Cycle:
     ) -> SkillReport:
         """Measure a release (the live one by default) on `tasks` held-out tasks of an environment."""
         chosen = self.parts.releases.get(release) if release else self.parts.releases.live()
-        env = self.parts.make_environment(environment)
+        env = self.environment(environment)
         drawn = self._suite(env).tasks(split, tasks)
         episodes = self.rollouts.play(
             drawn,
@@ -157,7 +169,7 @@ class Cycle:
         on_progress: OnProgress = _quiet,
     ) -> Verdict:
         """Learn an environment for about `minutes`, judge the candidate and release it or not."""
-        env = self.parts.make_environment(environment)
+        env = self.environment(environment)
         live = self.parts.releases.live()
         start = self.adapter(live)
         if isinstance(learner, str):
@@ -253,7 +265,7 @@ class Cycle:
             for skill in dict.fromkeys(
                 [*live.skills, *([candidate.skill] if candidate.change == "improvement" else [])]
             ):
-                env = self.parts.make_environment(skill)
+                env = self.environment(skill)
                 tasks = self._suite(env).tasks("gate")
                 own = self._gate_runs(
                     env, tasks, replace(self.policy(env, live), release=candidate.id, adapter=name), on_progress
@@ -373,7 +385,7 @@ class _Lessons:
 
     def __init__(self, cycle: Cycle, env: LanguageEnvironment | None, seed: int, kept: Sequence[str]) -> None:
         self._cycle, self._env, self._seed = cycle, env, seed
-        self._kept = [cycle.parts.make_environment(skill) for skill in kept]
+        self._kept = [cycle.environment(skill) for skill in kept]
         self._stored: dict[str, list[Transcript]] = {}
 
     @property

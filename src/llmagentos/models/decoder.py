@@ -80,24 +80,51 @@ class DecoderConfig:
 
 
 def read_config(folder: Path) -> DecoderConfig:
-    """Read `config.json`; `ModelFileError` for a missing file or another architecture."""
+    """Read `config.json`; `ModelFileError` when it is missing, damaged or of a kind that is not computed here."""
     path = folder / "config.json"
-    if not path.is_file():
-        raise ModelFileError(f"{path} is missing. Fetch the model again with: llmagentos models pull NAME --force")
-    raw = json.loads(path.read_text())
+    mend = "Fetch the model again with: llmagentos models pull NAME --force"
+    try:
+        raw = json.loads(path.read_text())
+        _check_supported(raw, folder.name)
+        return _config(raw)
+    except FileNotFoundError as error:
+        raise ModelFileError(f"{path} is missing. {mend}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelFileError(f"{path} cannot be read ({type(error).__name__}: {error}). {mend}") from error
+
+
+def _check_supported(raw: Mapping[str, Any], name: str) -> None:
+    """`ModelFileError` for what would be computed wrongly in silence."""
     architecture = (raw.get("architectures") or ["unknown"])[0]
+    otherwise = "Serve it with any OpenAI-compatible server instead."
     if architecture not in ARCHITECTURES:
-        raise ModelFileError(
-            f"{folder.name} is a {architecture}; the embedded engine runs {', '.join(ARCHITECTURES)}. "
-            "Serve it with any OpenAI-compatible server instead."
-        )
+        known = ", ".join(ARCHITECTURES)
+        raise ModelFileError(f"{name} is a {architecture}; the embedded engine runs {known}. {otherwise}")
+    activation = raw.get("hidden_act", "silu")
+    if activation != "silu":
+        raise ModelFileError(f"{name} uses the activation {activation!r}; known is silu. {otherwise}")
+    kind = (_rope_scaling(raw) or {}).get("rope_type", "default")
+    if kind not in ("default", "llama3"):
+        raise ModelFileError(f"{name} scales its positions by {kind!r}; known are default and llama3. {otherwise}")
+
+
+def _rope_scaling(raw: Mapping[str, Any]) -> dict[str, Any] | None:
+    """How positions are scaled, under today's name of the key; None where they are not."""
     rope = raw.get("rope_parameters") or {}
-    scaling = raw.get("rope_scaling") or {key: value for key, value in rope.items() if key != "rope_theta"} or None
-    if scaling and scaling.get("rope_type", scaling.get("type", "default")) not in ("default", "llama3"):
-        raise ModelFileError(f"{folder.name} scales its positions by {scaling}; known are default and llama3.")
-    heads = int(raw["num_attention_heads"])
+    found = raw.get("rope_scaling") or {key: value for key, value in rope.items() if key != "rope_theta"}
+    if not found:
+        return None
+    return {**found, "rope_type": found.get("rope_type", found.get("type", "default"))}
+
+
+def _config(raw: Mapping[str, Any]) -> DecoderConfig:
+    heads, rope = int(raw["num_attention_heads"]), raw.get("rope_parameters") or {}
+    window = int(raw.get("max_position_embeddings") or 2048)
+    slides = raw.get("use_sliding_window", raw["architectures"][0] == "MistralForCausalLM")
+    if slides and raw.get("sliding_window"):
+        window = min(window, int(raw["sliding_window"]))  # up to it sliding and full attention are the same
     return DecoderConfig(
-        architecture=architecture,
+        architecture=raw["architectures"][0],
         layers=int(raw["num_hidden_layers"]),
         hidden=int(raw["hidden_size"]),
         heads=heads,
@@ -105,10 +132,10 @@ def read_config(folder: Path) -> DecoderConfig:
         head_size=int(raw.get("head_dim") or raw["hidden_size"] // heads),
         intermediate=int(raw["intermediate_size"]),
         vocabulary=int(raw["vocab_size"]),
-        window=int(raw.get("max_position_embeddings") or 2048),
+        window=window,
         norm_eps=float(raw.get("rms_norm_eps") or 1e-5),
         rope_theta=float(raw.get("rope_theta") or rope.get("rope_theta") or 10000.0),
-        rope_scaling=scaling,
+        rope_scaling=_rope_scaling(raw),
         tied=bool(raw.get("tie_word_embeddings", False)),
     )
 

@@ -120,9 +120,7 @@ class TorchEngine:
     def load_adapter(self, name: str, tensors: Mapping[str, Any], config: Mapping[str, Any]) -> None:
         """Serve an adapter from its PEFT tensors; `AdapterError` when it does not fit this base."""
         fused = from_peft(tensors, config, self.decoder.config)
-        where = self.decoder.device, self.decoder.dtype
-        fused.pairs = {key: (a.to(*where), b.to(*where)) for key, (a, b) in fused.pairs.items()}
-        self.serve(name, fused)
+        self.serve(name, fused.to(self.decoder.dtype, self.decoder.device))
 
     def serve(self, name: str, adapter: FusedAdapter) -> None:
         """Serve an adapter that is already in the engine's layout, such as a trainer's own."""
