@@ -37,8 +37,8 @@ check: $(DEVELOPMENT)  ## format, lint, types, architecture and documentation
 	$(RUN)/lint-imports
 	$(RUN)/python -m pytest tests/test_docs.py tests/test_architecture.py tests/test_imports.py
 
-bench: $(DEVELOPMENT)  ## run the benchmarks one after another; results go to benchmarks/results
-	@for file in $(BENCHMARKS); do echo "== $$file"; $(RUN)/python $$file || exit 1; done
+bench: $(DEVELOPMENT)  ## run the benchmarks (hours; units done are kept); BENCHMARKS=benchmarks/decode.py ARGS=--fresh
+	@for file in $(BENCHMARKS); do echo "== $$file"; $(RUN)/python $$file $(ARGS) || exit 1; done
 
 docs: $(DEVELOPMENT)  ## write docs/cli.md from the commands themselves
 	$(RUN)/python -m llmagentos.cli.reference > docs/cli.md.new && mv docs/cli.md.new docs/cli.md

@@ -10,21 +10,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sqlite3
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 
-import llmagentos
+from measuring import RESULTS, describe_machine, heading, load, percentile, spread, tell, versions, write_results
+
 from llmagentos.store.store import Store
 
-RESULTS = Path(__file__).parent / "results" / "journal.json"
 RECOVERED = 1000
 SYNCED_SHARE = 10
 
@@ -96,31 +92,16 @@ def summarise(repetitions: list[dict[str, list[float]]]) -> dict[str, dict[str, 
     """For each measure the median of all calls, the 99th percentile, and the range of the repetitions' medians."""
     summary = {}
     for name in repetitions[0]:
-        medians = [statistics.median(repetition[name]) for repetition in repetitions]
-        every = sorted(value for repetition in repetitions for value in repetition[name])
+        medians = spread([statistics.median(repetition[name]) for repetition in repetitions])
+        every = [value for repetition in repetitions for value in repetition[name]]
         summary[name] = {
             "median_ms": round(statistics.median(every), 4),
-            "p99_ms": round(every[min(len(every) - 1, int(len(every) * 0.99))], 4),
-            "lowest_median_ms": round(min(medians), 4),
-            "highest_median_ms": round(max(medians), 4),
+            "p99_ms": round(percentile(every, 0.99), 4),
+            "lowest_median_ms": medians["lowest"],
+            "highest_median_ms": medians["highest"],
             "calls": len(every),
         }
     return summary
-
-
-def describe_machine() -> dict[str, object]:
-    """Processor, cores this process may use, and their load when the benchmark began."""
-    processor = platform.processor() or platform.machine()
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        names = [line.split(":", 1)[1].strip() for line in information.read_text().splitlines() if "model name" in line]
-        processor = names[0] if names else processor
-    return {
-        "processor": processor,
-        "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
-        "load_at_start": round(os.getloadavg()[0], 2),
-        "system": f"{platform.system()} {platform.release()}",
-    }
 
 
 def main() -> None:
@@ -130,35 +111,30 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="where the measured homes lie (default: beside the results)")
     options = parser.parse_args()
-    machine = describe_machine()
+    busy = load()
     repetitions = []
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.mkdir(exist_ok=True)
     for number in range(options.repetitions):
         # Beside the results, for a temporary folder in memory would make syncing free.
-        with tempfile.TemporaryDirectory(dir=options.folder or RESULTS.parent, prefix=".journal") as folder:
+        with tempfile.TemporaryDirectory(dir=options.folder or RESULTS, prefix=".journal") as folder:
             repetitions.append(measure(options.events, Path(folder)))
-        print(f"repetition {number + 1} of {options.repetitions} done", file=sys.stderr)
+        tell(f"repetition {number + 1} of {options.repetitions} done")
     summary = summarise(repetitions)
     results = {
-        "benchmark": "journal",
-        "date": date.today().isoformat(),
-        "machine": machine,
-        "versions": {
-            "llmagentos": llmagentos.__version__,
-            "python": platform.python_version(),
-            "sqlite": sqlite3.sqlite_version,
-        },
+        **heading("journal", describe_machine(), versions("llmagentos") | {"sqlite": sqlite3.sqlite_version}),
+        "load_at_start": busy,
         "event_bytes": len(json.dumps(BODY)),
         "repetitions": options.repetitions,
         "targets": {"append median_ms": 0.1, f"recovery of {RECOVERED} events median_ms": 50.0},
         "results": summary,
     }
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    path = RESULTS / "journal.json"
+    write_results(path, results)
     print(f"{'':<46}{'median ms':>12}{'p99 ms':>12}{'medians of repetitions':>26}")
     for name, row in summary.items():
         spread = f"{row['lowest_median_ms']:.4f} .. {row['highest_median_ms']:.4f}"
         print(f"{name:<46}{row['median_ms']:>12.4f}{row['p99_ms']:>12.4f}{spread:>26}")
-    print(f"written to {RESULTS}")
+    print(f"written to {path}")
 
 
 if __name__ == "__main__":

@@ -7,12 +7,12 @@ taken in turns so that a busy moment of the machine falls on all alike. Writes b
 from __future__ import annotations
 
 import json
-import platform
 import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
+
+from measuring import RESULTS, describe_machine, heading, load, versions, write_results
 
 RUNS = 15
 COMMANDS = {
@@ -29,15 +29,8 @@ def milliseconds(command: list[str]) -> float:
     return 1000 * (time.perf_counter() - started)
 
 
-def processor() -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
-    )
-
-
 def measure() -> dict[str, object]:
+    busy = load()
     times: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for command in COMMANDS.values():  # byte code and the disk's cache are filled before anything counts
         milliseconds(command)
@@ -46,8 +39,8 @@ def measure() -> dict[str, object]:
             times[name].append(milliseconds(command))
     medians = {name: statistics.median(values) for name, values in times.items()}
     return {
-        "machine": {"processor": processor(), "python": platform.python_version(), "system": platform.platform()},
-        "date": time.strftime("%Y-%m-%d"),
+        **heading("startup", describe_machine(), versions("llmagentos")),
+        "load_at_start": busy,
         "runs": RUNS,
         "median_ms": {name: round(value, 1) for name, value in medians.items()},
         "beyond_python_ms": {name: round(medians[name] - medians["python"], 1) for name in TARGETS_MS},
@@ -58,7 +51,5 @@ def measure() -> dict[str, object]:
 
 if __name__ == "__main__":
     results = measure()
-    folder = Path(__file__).parent / "results"
-    folder.mkdir(exist_ok=True)
-    (folder / "startup.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_results(RESULTS / "startup.json", results)
     print(json.dumps(results, indent=2))

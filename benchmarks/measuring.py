@@ -1,0 +1,142 @@
+"""What every benchmark here needs: the machine's description, medians with their range, and units that resume.
+
+In: numbers and functions that measure. Out: plain records and one JSON file a benchmark, replaced whole.
+It does not know what is measured.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeAlias
+
+RESULTS = Path(__file__).parent / "results"
+"""Where the last results lie; they are committed."""
+
+COMPARABLE = ("processor", "cores")
+"""Where machines differ in these, their numbers are not put into one table."""
+
+JSON: TypeAlias = dict[str, Any]
+
+
+def describe_machine() -> JSON:
+    """Processor, cores this process may use, memory and system."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+        "memory_gb": _memory_gb(),
+        "system": f"{platform.system()} {platform.release()}",
+    }
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())
+
+
+def _memory_gb() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (ValueError, AttributeError):
+        return None  # a system that does not tell
+
+
+def load() -> float:
+    """How busy the machine is: the mean number of running processes in the last minute."""
+    return round(os.getloadavg()[0], 2)
+
+
+def versions(*distributions: str) -> dict[str, str]:
+    """Versions of Python and of what is named."""
+    return {"python": platform.python_version(), **{name: version(name) for name in distributions}}
+
+
+def spread(values: Sequence[float], digits: int = 4) -> dict[str, float]:
+    """Median and range of repetitions."""
+    return {
+        "median": round(statistics.median(values), digits),
+        "lowest": round(min(values), digits),
+        "highest": round(max(values), digits),
+    }
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value below which `share` (0 to 1) of all values lie; no interpolation."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def heading(benchmark: str, machine: JSON, used: dict[str, str]) -> JSON:
+    """What every results file begins with: what was measured, when, where and with which versions."""
+    return {"benchmark": benchmark, "date": date.today().isoformat(), "machine": machine, "versions": used}
+
+
+def write_results(path: Path, content: JSON) -> None:
+    """Replace a results file: after a kill there is the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    os.replace(fresh, path)
+
+
+class Units:
+    """Measurements by name in one results file; what is there already, under the same settings, is not done again.
+
+    Numbers of another machine or other versions are never mixed with this one's: they are discarded, and it is said.
+    """
+
+    def __init__(self, path: Path, benchmark: str, machine: JSON, used: dict[str, str], *, fresh: bool = False) -> None:
+        self.path = path
+        self._head = heading(benchmark, machine, used)
+        self._units: dict[str, JSON] = {}
+        if path.exists() and not fresh:
+            self._take_over(json.loads(path.read_text(encoding="utf-8")))
+
+    def _take_over(self, known: JSON) -> None:
+        before, now = _identity(known), _identity(self._head)
+        if before != now:
+            tell(f"{self.path.name} holds numbers of {before}; this is {now}. They are discarded and measured again.")
+            return
+        self._units = dict(known.get("units", {}))
+
+    def get(self, name: str, settings: JSON) -> JSON | None:
+        """The results of a unit that was measured under the same settings, else None."""
+        unit = self._units.get(name)
+        return dict(unit["results"]) if unit is not None and unit["settings"] == settings else None
+
+    def measure(self, name: str, settings: JSON, measurement: Callable[[], JSON]) -> JSON:
+        """Run `measurement` unless it was done; its results are on disk when this returns."""
+        known = self.get(name, settings)
+        if known is not None:
+            tell(f"{name}: measured on {self._units[name]['date']} (--fresh measures again)")
+            return known
+        tell(f"{name}: measuring")
+        busy = load()
+        results = measurement()
+        today = date.today().isoformat()
+        self._units[name] = {"date": today, "load_at_start": busy, "settings": settings, "results": results}
+        self.write()
+        return results
+
+    def write(self, **summary: Any) -> None:
+        """Write all units, with what is concluded from them in front."""
+        write_results(self.path, {**self._head, **summary, "units": self._units})
+
+
+def _identity(head: JSON) -> JSON:
+    machine = head.get("machine", {})
+    return {**{key: machine.get(key) for key in COMPARABLE}, **head.get("versions", {})}
+
+
+def tell(line: str) -> None:
+    """Say how the work goes, apart from the results."""
+    print(line, file=sys.stderr, flush=True)
