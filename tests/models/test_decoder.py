@@ -174,7 +174,40 @@ def test_unknown_architecture_says_which_are_known(copy: Path) -> None:
         read_config(copy)
 
 
-def test_unknown_position_scaling_is_refused(copy: Path) -> None:
-    reconfigure(copy, rope_scaling={"rope_type": "yarn", "factor": 4.0})
-    with pytest.raises(ModelFileError, match=r"yarn.*llama3"):
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, r"yarn.*llama3"),
+        ({"rope_scaling": {"type": "linear", "factor": 4.0}}, r"linear.*llama3"),
+        ({"hidden_act": "gelu"}, r"gelu.*silu"),
+        ({"num_attention_heads": None}, "models pull"),
+        ({"hidden_size": "wide"}, "models pull"),
+    ],
+)
+def test_model_that_would_be_computed_wrongly_is_refused(copy: Path, changes: dict[str, Any], said: str) -> None:
+    reconfigure(copy, **changes)
+    with pytest.raises(ModelFileError, match=said):
         read_config(copy)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "", '{"architectures": ["LlamaForCausalLM"]}'])
+def test_damaged_config_names_the_remedy(copy: Path, text: str) -> None:
+    (copy / "config.json").write_text(text)
+    with pytest.raises(ModelFileError, match="models pull"):
+        read_config(copy)
+
+
+def test_old_name_of_llama3_scaling_is_applied(tmp_path: Path) -> None:
+    model = write_family(tmp_path, "LlamaForCausalLM", rope_parameters=LLAMA3)
+    config = json.loads((tmp_path / "config.json").read_text())
+    rope = config.pop("rope_parameters")
+    config |= {"rope_theta": rope.pop("rope_theta"), "rope_scaling": {**rope, "type": rope.pop("rope_type")}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert_same(logits(Decoder.load(tmp_path, dtype=torch.float32), SEQUENCES), model)
+
+
+def test_sliding_attention_is_served_as_far_as_it_is_full(tmp_path: Path) -> None:
+    model = write_family(tmp_path, "MistralForCausalLM", sliding_window=60)
+    decoder = Decoder.load(tmp_path, dtype=torch.float32)
+    assert decoder.config.window == 60
+    assert_same(logits(decoder, SEQUENCES), model)
