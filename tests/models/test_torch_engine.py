@@ -128,7 +128,7 @@ def test_recorded_logprobs_are_those_of_a_full_pass(
     for prompt, future in zip(PROMPTS, futures, strict=True):
         reply = future.result(PATIENCE)
         assert reply.logprobs is not None
-        assert len(reply.logprobs) == len(reply.tokens) > 15
+        assert len(reply.logprobs) == len(reply.tokens) > 4
         expected = scores(decoder, prompt, reply.tokens, temperature or 1.0, adapter)
         torch.testing.assert_close(torch.tensor(reply.logprobs), expected, atol=1e-4, rtol=1e-4)
 
@@ -238,6 +238,20 @@ def test_running_request_keeps_its_adapter_to_the_end(build: Callable[..., Torch
     assert future.result(PATIENCE).tokens == complete(alone, LONG, "a", max_tokens=30).tokens
     with pytest.raises(AdapterError):
         complete(engine, LONG, "a")
+
+
+@pytest.mark.parametrize("while_running", [False, True])
+def test_prefixes_of_an_unloaded_adapter_displace_nobody(
+    build: Callable[..., TorchEngine], decoder: Decoder, while_running: bool
+) -> None:
+    engine = build(prefix_tokens=250)  # room for two
+    complete(engine, LONG, max_tokens=2)
+    engine.serve("a", strong_adapter(decoder, 1))
+    unload = [lambda token: engine.unload_adapter("a")] if while_running else []
+    engine.submit(GenerationRequest(LONG, Sampling(2), "a"), *unload).result(PATIENCE)
+    engine.unload_adapter("a")
+    complete(engine, tuple(reversed(LONG)), max_tokens=2)
+    assert complete(engine, LONG, max_tokens=2).cached_tokens == len(LONG) - 1
 
 
 def test_unknown_adapter_names_those_there_are(engine: TorchEngine, decoder: Decoder) -> None:
@@ -365,6 +379,7 @@ def test_cancelled_request_frees_its_row(build: Callable[..., TorchEngine]) -> N
     assert running.cancel()
     assert dropped.cancel()
     assert queued.result(PATIENCE).tokens == complete(build(1), PROMPTS[3], max_tokens=4).tokens
+    assert engine.counters.sampled < 2000  # of the 3500 that the cancelled request had asked for
     assert running.cancelled()
     assert not wait([running, dropped], PATIENCE).not_done
 

@@ -138,6 +138,10 @@ class TorchEngine:
         if old is not None:
             self._stale.append(old.serial)
 
+    def _serves(self, adapter: FusedAdapter | None) -> bool:
+        with self._wake:
+            return adapter is None or any(adapter is known for known in self._adapters.values())
+
     def submit(self, request: GenerationRequest, on_token: Callable[[int], None] | None = None) -> Future[Completion]:
         """Queue a request (see `models.engine.Engine.submit`)."""
         future: Future[Completion] = Future()
@@ -346,7 +350,7 @@ class TorchEngine:
                 self._finish(job, "length")
 
     def _finish(self, job: _Job, reason: FinishReason) -> None:
-        if self._cache is not None and job.computed <= self._prefix_tokens:
+        if self._cache is not None and job.computed <= self._prefix_tokens and self._serves(job.adapter):
             prefix = self._cache.take(job.row, job.computed)
             self._prefixes.put(job.tokens[: job.computed].copy(), job.owner, prefix)
         del self._running[job.row]

@@ -1,0 +1,53 @@
+"""The learner is chosen by what was measured, and the reason is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from llmagentos.errors import ConfigError, LearningError
+from llmagentos.learning.strategy import LEARNERS, choose, learner_named
+from llmagentos.records.episode import Episode
+
+
+@pytest.fixture
+def group(own_run: Callable[..., Episode]) -> Callable[[str], list[Episode]]:
+    return lambda pattern: [own_run((4, 5), (6,), float(letter)) for letter in pattern]
+
+
+def test_something_to_imitate_is_imitated() -> None:
+    choice = choose("toy", demonstrations=True, probe=())
+    assert choice.learner == "imitation"
+    assert "imitate" in choice.reason
+
+
+def test_mixed_success_is_reinforced_and_the_rates_are_said(group: Callable[[str], list[Episode]]) -> None:
+    choice = choose("toy", demonstrations=False, probe=[group("1000"), group("0000"), group("1111"), group("0000")])
+    assert choice.learner == "policy-gradient"
+    assert choice.reason == "pass@1 is 31% and pass@4 50%"
+
+
+def test_no_success_at_all_says_what_is_missing(group: Callable[[str], list[Episode]]) -> None:
+    with pytest.raises(LearningError, match=r"None of 6 own runs of toy succeeded.*expert\(task\)"):
+        choose("toy", demonstrations=False, probe=[group("000"), group("000")])
+
+
+def test_nothing_was_tried_says_what_is_missing() -> None:
+    with pytest.raises(LearningError, match="None of 0 own runs"):
+        choose("toy", demonstrations=False, probe=[])
+
+
+def test_only_success_leaves_nothing_to_learn(group: Callable[[str], list[Episode]]) -> None:
+    with pytest.raises(LearningError, match="All 6 own runs of toy succeeded"):
+        choose("toy", demonstrations=False, probe=[group("111"), group("111")])
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_learner_by_name_answers_to_it(name: str) -> None:
+    assert learner_named(name).name == name
+
+
+def test_unknown_learner_names_those_there_are() -> None:
+    with pytest.raises(ConfigError, match=r"'magic'.*auto, imitation, policy-gradient"):
+        learner_named("magic")

@@ -1,0 +1,403 @@
+"""The cycle over a real engine, kernel and store: what helps goes live, what harms does not, and nothing is lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import pytest
+import torch
+
+from llmagentos.agentos import AgentOS
+from llmagentos.cycle import Cycle, CycleSettings
+from llmagentos.environments.language import LanguageEnvironment, Policy, StepResult
+from llmagentos.errors import AdapterError, ConfigError, GateError, LearningError
+from llmagentos.evaluation.gate import GateRules
+from llmagentos.learning.context import Learning, LearningContext
+from llmagentos.learning.language.imitation import Imitation, ImitationSettings
+from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer, from_transcript
+from llmagentos.models.adapters import FusedAdapter, new_adapter, write_adapter
+from llmagentos.models.decoder import Decoder
+from llmagentos.models.rendering import Renderer
+from llmagentos.models.scripted import ScriptedEngine
+from llmagentos.records.document import Document
+from llmagentos.records.identity import new_id
+from llmagentos.records.message import Message
+from llmagentos.records.progress import Progress
+from llmagentos.records.release import Artefact, Candidate
+from llmagentos.records.task import Task
+from llmagentos.records.transcript import Transcript
+
+DOOR, LIGHT, WALL = "CycleDoor-v0", "CycleLight-v0", "CycleWall-v0"
+ASKED = {DOOR: ("the door of house", "open"), LIGHT: ("a lamp, please, number", "on"), WALL: ("wall", "tear it down")}
+RULES = GateRules(minimum_tasks=6, divergence_budget=None, resamples=400)
+SMALL = CycleSettings(gate_tasks=8, development_tasks=4, rules=RULES)
+
+
+class Saying(LanguageEnvironment):
+    """Asks for one thing in many ways and wants one word back."""
+
+    reply_tokens = 6
+    expert_plays = True
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        return f"{ASKED[self.name][0]} {seed}", {"instructions": "", "tools": ()}
+
+    def step(self, action: str) -> StepResult:
+        success = action.strip() == ASKED[self.name][1]
+        return "", float(success), True, False, {"success": success, "lenient": success}
+
+    def expert(self, task: Task) -> Policy | None:
+        return (lambda observation: ASKED[self.name][1]) if self.name != WALL else None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environments() -> Iterator[None]:
+    for name in ASKED:
+        gymnasium.register(name, lambda name=name: Saying(name), order_enforce=False, disable_env_checker=True)
+    yield
+    for name in ASKED:
+        gymnasium.registry.pop(name)
+
+
+@dataclass
+class Given:
+    """A learner that was told the result."""
+
+    adapter: FusedAdapter
+    change: Any = "improvement"
+    skill: str = ""
+    name: str = "given"
+    base: str = ""
+
+    def learn(self, start: FusedAdapter | None, context: LearningContext) -> Learning:
+        yield Progress("given", 1, 1)
+        data = write_adapter(self.adapter, context.decoder.config, self.base or context.base)
+        artefact = Artefact("adapter", "adapter", context.store(data), context.skill)
+        return Candidate(new_id("candidate"), self.skill or context.skill, (artefact,), self.name, self.change)
+
+
+@pytest.fixture(scope="module")
+def taught(tiny_model: Path) -> dict[str, FusedAdapter]:
+    """Adapters that answer the door, the light, or both; `light` has never heard of doors."""
+    decoder, renderer = Decoder.load(tiny_model, dtype=torch.float32), Renderer(tiny_model)
+
+    def run(name: str, seed: int) -> Transcript:
+        asked, answer = ASKED[name]
+        prompt = renderer.render((Message("user", f"{asked} {seed}", outside=True),), first=True)
+        return Transcript("tiny", (*prompt, renderer.force(answer)))
+
+    made = {}
+    for key, names in {"door": [DOOR], "light": [LIGHT], "both": [DOOR, LIGHT]}.items():
+        trainer = AdapterTrainer(decoder, AdapterSettings(rank=4, alpha=8.0, learning_rate=1e-2), seed=1)
+        for step in range(40):
+            batch = [from_transcript(run(name, step * 99_991 + n)) for n in range(6) for name in names]
+            (-torch.cat(trainer.logprobs(batch)).mean()).backward()  # type: ignore[no-untyped-call]
+            trainer.step()
+        made[key] = trainer.exact()
+    return made
+
+
+@pytest.fixture
+def system(tmp_path: Path, tiny_model: Path) -> Iterator[AgentOS]:
+    with AgentOS(tmp_path / "home", str(tiny_model)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def cycle(system: AgentOS) -> Cycle:
+    return Cycle(system.cycle.parts, SMALL)
+
+
+def live_weights(system: AgentOS) -> list[bytes]:
+    return [system.store.blobs.get(artefact.digest) for artefact in system.releases.live().manifest.artefacts]
+
+
+def learn(cycle: Cycle, name: str, adapter: FusedAdapter, **options: Any) -> Any:
+    return cycle.learn(name, minutes=5, learner=Given(adapter), **options)
+
+
+def success(cycle: Cycle, name: str, release: str | None = None) -> float:
+    return cycle.evaluate(name, release=release, tasks=8).score.strict.estimate
+
+
+# Released, refused, rolled back.
+
+
+def test_gain_is_released_and_served_at_once(system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter]) -> None:
+    engine, decoder = system.engine, cycle.engine.decoder
+    assert success(cycle, DOOR) == 0
+    verdict = learn(cycle, DOOR, taught["door"])
+    assert verdict.released
+    assert [(check.skill, check.rule, check.candidate, check.reference) for check in verdict.checks] == [
+        (DOOR, "gain", 1.0, 0.0)
+    ]
+    live = system.releases.live()
+    assert (live.id, live.skills, live.parent) == ("r1", (DOOR,), "r0")
+    assert live.verdict == verdict == system.releases.verdicts()[-1]
+    assert (system.engine, cycle.engine.decoder) == (engine, decoder)
+    assert success(cycle, DOOR) == 1
+    assert success(cycle, DOOR, "r0") == 0
+    assert system.llm().generate(f"{ASKED[DOOR][0]} 5", max_tokens=6) == "open"
+
+
+def test_candidate_that_gains_and_damages_is_refused(
+    system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter]
+) -> None:
+    learn(cycle, DOOR, taught["door"])
+    before, played = live_weights(system), cycle.evaluate(DOOR, tasks=4).episodes
+    verdict = learn(cycle, LIGHT, taught["light"])
+    assert not verdict.released
+    target, kept = verdict.checks
+    assert (target.skill, target.passed, target.candidate) == (LIGHT, True, 1.0)  # it is a plausible one
+    assert (kept.skill, kept.passed, kept.reference_release) == (DOOR, False, "r1")
+    assert DOOR in verdict.reason
+    assert system.releases.verdicts()[-1] == verdict
+    assert system.releases.live().id == "r1"
+    assert live_weights(system) == before
+    assert [one.transcript.tokens for one in cycle.evaluate(DOOR, tasks=4).episodes] == [
+        one.transcript.tokens for one in played
+    ]
+    assert success(cycle, LIGHT) == 0
+
+
+def test_candidate_that_keeps_what_was_known_is_released(
+    system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter]
+) -> None:
+    learn(cycle, DOOR, taught["door"])
+    verdict = learn(cycle, LIGHT, taught["both"])
+    assert verdict.released
+    assert system.releases.live().skills == (DOOR, LIGHT)
+    assert (success(cycle, DOOR), success(cycle, LIGHT)) == (1, 1)
+
+
+def test_rollback_restores_the_same_bytes_and_the_same_answers(
+    system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter]
+) -> None:
+    learn(cycle, DOOR, taught["door"])
+    before, played = live_weights(system), cycle.evaluate(LIGHT, tasks=4).episodes
+    learn(cycle, LIGHT, taught["both"])
+    assert live_weights(system) != before
+    system.releases.rollback("r1")
+    assert live_weights(system) == before
+    assert [one.transcript.tokens for one in cycle.evaluate(LIGHT, tasks=4).episodes] == [
+        one.transcript.tokens for one in played
+    ]
+
+
+def test_released_weights_are_the_ones_that_were_judged(
+    system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter]
+) -> None:
+    learn(cycle, DOOR, taught["door"])
+    expected = write_adapter(taught["door"], cycle.engine.decoder.config, system.settings.model)
+    assert live_weights(system) == [expected]
+
+
+def test_candidate_without_gain_is_refused(system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter]) -> None:
+    assert not learn(cycle, DOOR, taught["light"]).released
+    assert system.releases.live().id == "r0"
+    assert len(system.releases.verdicts()) == 1
+
+
+def test_candidate_that_strays_too_far_is_refused(
+    system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter]
+) -> None:
+    strict = Cycle(cycle.parts, replace(SMALL, rules=replace(RULES, divergence_budget=0.001)))
+    verdict = learn(strict, DOOR, taught["door"])
+    assert not verdict.released
+    assert verdict.divergence > 0.001
+    assert "diverges" in verdict.reason
+
+
+def test_gate_plays_tasks_that_nobody_has_seen(system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter]) -> None:
+    learn(cycle, DOOR, taught["door"])
+    learn(cycle, DOOR, taught["both"])
+    runs = list(system.episodes.select(environment=DOOR, split="gate"))
+    by_release: dict[str, set[int]] = {}
+    for run in runs:
+        by_release.setdefault(run.release, set()).add(run.task.seed)
+    seen = [seeds for release, seeds in by_release.items() if release.startswith("candidate")]
+    assert len(seen) == 2
+    assert not seen[0] & seen[1]
+    assert by_release["r0"] == seen[0] or by_release["r0"] == seen[1]
+    assert {run.labels["purpose"] for run in runs} == {"gate"}
+
+
+def test_candidates_are_not_served_after_their_verdict(
+    system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter]
+) -> None:
+    learn(cycle, DOOR, taught["door"])
+    learn(cycle, LIGHT, taught["light"])
+    assert system.engine.adapters == ("r1",)
+
+
+def test_interruption_of_the_gate_leaves_everything_as_it_was(
+    system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter]
+) -> None:
+    def interrupt(event: Progress) -> None:
+        if event.stage.startswith("gate") and event.done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        learn(cycle, DOOR, taught["door"], on_progress=interrupt)
+    assert system.releases.live().id == "r0"
+    assert system.releases.verdicts() == []
+    assert system.engine.adapters == ()
+    assert learn(cycle, DOOR, taught["door"]).released
+
+
+# Learning, interrupted and resumed.
+
+
+def imitation(limit: int) -> Imitation:
+    adapter = AdapterSettings(rank=4, alpha=8.0, learning_rate=1e-2)
+    return Imitation(ImitationSettings(adapter=adapter, batch=4, pool=16, limit=limit))
+
+
+def interrupt_at(step: int) -> Callable[[Progress], None]:
+    def interrupt(event: Progress) -> None:
+        if event.stage.startswith("imitation") and event.done == step:
+            raise KeyboardInterrupt
+
+    return interrupt
+
+
+def test_imitating_the_expert_reaches_release(system: AgentOS, cycle: Cycle) -> None:
+    stages: list[str] = []
+    verdict = cycle.learn(DOOR, minutes=30, learner=imitation(40), on_progress=lambda event: stages.append(event.stage))
+    assert verdict.released
+    assert f"imitation: {DOOR}" in stages
+    shown = system.episodes.select(environment=DOOR, split="train")
+    assert shown
+    assert all(run.release == "expert" for run in shown)
+
+
+def test_interrupted_learning_goes_on_to_the_same_weights(
+    system: AgentOS, cycle: Cycle, tiny_model: Path, tmp_path: Path
+) -> None:
+    env = system.make_environment(DOOR)
+    whole = cycle.teach(env, imitation(14), None, minutes=600)
+    folder = system.home / "checkpoints"
+    assert not list(folder.glob("*"))
+    with AgentOS(tmp_path / "other", str(tiny_model)) as other:
+        again = Cycle(other.cycle.parts, SMALL)
+        with pytest.raises(KeyboardInterrupt):
+            again.teach(env, imitation(14), None, minutes=600, on_progress=interrupt_at(12))
+        (left,) = (other.home / "checkpoints").glob("*")
+        assert left.stat().st_size > 0
+    with AgentOS(tmp_path / "other", str(tiny_model)) as other:  # as another process would find it
+        again = Cycle(other.cycle.parts, SMALL)
+        steps: list[float] = []
+        candidate = again.teach(
+            env, imitation(14), None, minutes=600, on_progress=lambda event: steps.append(event.done)
+        )
+        assert steps == [11, 12, 13, 14]
+        assert not left.exists()
+        assert candidate.artefacts[0].digest == whole.artefacts[0].digest
+
+
+def test_other_seed_does_not_go_on_from_a_stranger_s_checkpoint(system: AgentOS, cycle: Cycle) -> None:
+    env = system.make_environment(DOOR)
+    with pytest.raises(KeyboardInterrupt):
+        cycle.teach(env, imitation(12), None, minutes=600, on_progress=interrupt_at(11))
+    steps: list[float] = []
+    cycle.teach(env, imitation(2), None, minutes=600, seed=5, on_progress=lambda event: steps.append(event.done))
+    assert steps == [1, 2]
+
+
+def test_kept_skills_are_replayed(system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter]) -> None:
+    learn(cycle, DOOR, taught["door"])
+    asked: list[list[Transcript]] = []
+
+    class Curious(Given):
+        def learn(self, start: FusedAdapter | None, context: LearningContext) -> Learning:
+            asked.append(context.replay(3, 7))
+            return (yield from super().learn(start, context))
+
+    env = system.make_environment(LIGHT)
+    cycle.teach(env, Curious(taught["both"]), None, minutes=5)
+    cycle.teach(env, Curious(taught["both"]), None, minutes=5, replay=False)
+    texts = [[system.engine.renderer.decode(one.tokens) for one in found] for found in asked]
+    assert len(texts[0]) == 3
+    assert all(ASKED[DOOR][0] in text for text in texts[0])
+    assert texts[1] == []
+
+
+def test_practice_uses_the_learner_s_own_weights_and_train_tasks(
+    system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter]
+) -> None:
+    from llmagentos.learning.context import Practice
+
+    found: dict[str, Any] = {}
+
+    class Practising(Given):
+        def learn(self, start: FusedAdapter | None, context: LearningContext) -> Learning:
+            found["good"] = context.practice(taught["door"], Practice(3, 2, seed=5, temperature=0.0))
+            found["bad"] = context.practice(taught["light"], Practice(3, 2, seed=5, temperature=0.0))
+            found["score"] = context.evaluate(taught["door"])
+            return (yield from super().learn(start, context))
+
+    cycle.teach(system.make_environment(DOOR), Practising(taught["door"]), None, minutes=5)
+    assert [len(group) for group in found["good"]] == [2, 2, 2]
+    assert all(run.success and run.task.split == "train" for group in found["good"] for run in group)
+    assert not any(run.success for group in found["bad"] for run in group)
+    assert [len({run.task.key for run in group}) for group in found["good"]] == [1, 1, 1]
+    assert (found["score"].strict, found["score"].tasks) == (1.0, 4)
+    assert system.engine.adapters == ()
+    splits = {run.task.split for run in system.episodes.select(environment=DOOR)}
+    assert splits == {"train", "development"}
+
+
+def test_learner_is_chosen_by_what_there_is(system: AgentOS, cycle: Cycle) -> None:
+    assert cycle.choose(system.make_environment(DOOR)).learner == "imitation"
+    with pytest.raises(LearningError, match=r"None of 96 own runs.*expert"):
+        cycle.choose(system.make_environment(WALL))
+    with pytest.raises(ConfigError, match="magic"):
+        cycle.choose(system.make_environment(DOOR), "magic")
+
+
+def test_reading_documents_keeps_the_skills_and_later_learning_possible(
+    system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter]
+) -> None:
+    learn(cycle, DOOR, taught["door"])
+    text = "the shop sells a lamp and a door and the order of the house " * 40
+    verdict = cycle.study([Document(str(n), f"/{n}.txt", "lamps", text, "x") for n in range(4)], 0.02)
+    assert system.releases.verdicts()[-1] == verdict
+    assert system.releases.live().skills == (DOOR,)
+    assert learn(cycle, LIGHT, taught["both"]).released
+
+
+# Refusals.
+
+
+def test_candidate_that_brings_no_adapter_is_refused(system: AgentOS, cycle: Cycle) -> None:
+    with pytest.raises(GateError, match="no adapter"):
+        cycle.judge(Candidate("c", DOOR, (), "given"))
+
+
+def test_candidate_of_another_base_is_refused(system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter]) -> None:
+    with pytest.raises(AdapterError, match="another/model"):
+        cycle.learn(DOOR, minutes=5, learner=Given(taught["door"], base="another/model"))
+    assert system.releases.live().id == "r0"
+
+
+def test_engine_without_weights_cannot_learn(system: AgentOS) -> None:
+    scripted = ScriptedEngine(system.engine.renderer, ["x"])
+    with pytest.raises(ConfigError, match="embedded engine"):
+        Cycle(replace(system.cycle.parts, engine=scripted))
+    scripted.close()
+
+
+def test_time_of_a_candidate_is_recorded(system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter]) -> None:
+    candidate = cycle.teach(
+        system.make_environment(DOOR), Given(new_adapter(cycle.engine.decoder.config, 1, 1.0, 0)), None, minutes=5
+    )
+    assert abs(candidate.created - time.time()) < 600
+    assert candidate.parent == "r0"
