@@ -22,18 +22,19 @@ from llmagentos.kernel.rollouts import Policy, Rollouts
 from llmagentos.learning.checkpoints import FileCheckpoint
 from llmagentos.learning.context import Learner, LearningContext, Practice
 from llmagentos.learning.context import Score as DevelopmentScore
+from llmagentos.learning.general import REQUESTS as REPLAYED
 from llmagentos.learning.strategy import PROBE_SAMPLES, PROBE_TASKS, Choice, choose, learner_named
 from llmagentos.models.adapters import FusedAdapter, from_peft, read_adapter
 from llmagentos.models.torch_engine import TorchEngine
 from llmagentos.records.episode import Episode
-from llmagentos.records.generation import Sampling
+from llmagentos.records.generation import GenerationRequest, Sampling
 from llmagentos.records.identity import new_id
 from llmagentos.records.message import Message
 from llmagentos.records.process import Limits
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Candidate, Release, Verdict
 from llmagentos.records.task import Split, Task
-from llmagentos.records.transcript import Transcript
+from llmagentos.records.transcript import Segment, Transcript
 
 if TYPE_CHECKING:
     from llmagentos.environments.language import LanguageEnvironment
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
     from llmagentos.store.store import Store
 
 OnProgress = Callable[[Progress], None]
+
+GENERAL_SAMPLING = Sampling(max_tokens=24)
+"""The first words of an answer are enough to hold the manner of answering."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +218,7 @@ class Cycle:
         """
         live = self.parts.releases.live()
         checkpoint = self._checkpoint(f"{env.skill}-{learner.name}-{live.id}-{seed}")
-        source = _Lessons(self, env, seed, [s for s in live.skills if s != env.skill] if replay else [])
+        source = _Lessons(self, env, seed, [s for s in live.skills if s != env.skill], replays=replay)
         context = self._context(env.skill, minutes, seed, checkpoint, source)
         candidate = self._work(learner, start, context, on_progress)
         checkpoint.clear()
@@ -256,7 +260,7 @@ class Cycle:
         """The gate's verdict: candidate, live release and best releases play the same fresh tasks."""
         self.parts.releases.add_candidate(candidate)
         live = self.parts.releases.live()
-        adapter = self._candidate_adapter(candidate)
+        adapter = self.candidate_adapter(candidate)
         name = f"candidate:{candidate.id}"
         self.engine.serve(name, adapter)
         try:
@@ -310,7 +314,8 @@ class Cycle:
                 return self._read(artefact.digest)
         return None
 
-    def _candidate_adapter(self, candidate: Candidate) -> FusedAdapter:
+    def candidate_adapter(self, candidate: Candidate) -> FusedAdapter:
+        """The adapter that a candidate brings; `GateError` when it brings none."""
         for artefact in candidate.artefacts:
             if artefact.kind == "adapter":
                 return self._read(artefact.digest)
@@ -383,8 +388,10 @@ class Cycle:
 class _Lessons:
     """What a learner may ask of the cycle: practice, demonstrations, replay and development scores."""
 
-    def __init__(self, cycle: Cycle, env: LanguageEnvironment | None, seed: int, kept: Sequence[str]) -> None:
-        self._cycle, self._env, self._seed = cycle, env, seed
+    def __init__(
+        self, cycle: Cycle, env: LanguageEnvironment | None, seed: int, kept: Sequence[str], *, replays: bool = True
+    ) -> None:
+        self._cycle, self._env, self._seed, self._replays = cycle, env, seed, replays
         self._kept = [cycle.environment(skill) for skill in kept]
         self._stored: dict[str, list[Transcript]] = {}
 
@@ -415,13 +422,34 @@ class _Lessons:
         return shown or self._cycle._corrected(self.env)[:count]
 
     def replay(self, count: int, seed: int) -> list[Transcript]:
-        """Runs of the kept skills in turn: their experts', else the agent's own that succeeded."""
+        """Runs of the kept skills in turn (their experts', else the agent's own that succeeded), and general answers.
+
+        Each kept skill comes twice as often as the base model's own answers to requests of no skill.
+        """
+        if not self._replays:
+            return []
+        sources: list[LanguageEnvironment | None] = [*self._kept, *self._kept, None]
         found: list[Transcript] = []
-        for number in range(count if self._kept else 0):
-            env = self._kept[(seed + number) % len(self._kept)]
-            shown = self._shown(env, 1, seed * 31 + number) or self._own(env, seed * 31 + number)
-            found += shown
+        for number in range(count):
+            env, draw = sources[(seed + number) % len(sources)], seed * 31 + number
+            found += self._general(draw) if env is None else self._shown(env, 1, draw) or self._own(env, draw)
         return found
+
+    def _general(self, draw: int) -> list[Transcript]:
+        """What the bare base model answers to a request of no skill, computed once for all of them."""
+        if "" not in self._stored:
+            engine = self._cycle.engine
+            prompts = [engine.renderer.render((Message("user", text),), first=True) for text in REPLAYED]
+            answers = [
+                engine.submit(GenerationRequest(tuple(t for part in prompt for t in part.tokens), GENERAL_SAMPLING))
+                for prompt in prompts
+            ]
+            model = engine.renderer.model
+            self._stored[""] = [
+                Transcript(model, (*prompt, Segment("sampled", answer.result().tokens)))
+                for prompt, answer in zip(prompts, answers, strict=True)
+            ]
+        return [self._stored[""][draw % len(REPLAYED)]]
 
     def _shown(self, env: LanguageEnvironment, count: int, seed: int) -> list[Transcript]:
         tasks = env.tasks("train", count, seed=seed % 1_000_000)

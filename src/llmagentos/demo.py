@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 SUPPORT = "SupportDesk-v0"
 GENEROUS = "SupportDesk-v0?policy=generous"
 CALLING = "FunctionCalling-v0"
-DRILLS = "Drills-v0?kind=sum&level=1"
+DRILLS = "Drills-v0?kind=lookup&level=1"
 HARM_NOTE = (
     "Made to show a refusal: it was taught to refund also when the window is closed. It gains on that, and would break "
     "the policy that the support desk keeps."
@@ -88,9 +88,13 @@ def plan(*, full: bool = False, quick: bool = False) -> DemoPlan:
             CycleSettings(gate_tasks=12, development_tasks=8, rules=rules),
             None,
         )
-    support = Imitation(ImitationSettings(AdapterSettings(learning_rate=1.5e-3), batch=8, pool=128, evaluate_every=24))
-    drills = PolicyGradient(PolicyGradientSettings(AdapterSettings(learning_rate=3e-4, clip=0.5)))
-    lessons = [Lesson(SUPPORT, support, 6.0 if full else 4.3), Lesson(DRILLS, drills, 4.0 if full else 2.2)]
+    support = Imitation(ImitationSettings(AdapterSettings(learning_rate=2e-3), batch=8, pool=128, evaluate_every=30))
+    own_runs = PolicyGradient(PolicyGradientSettings(AdapterSettings(learning_rate=2e-4), tasks=6, samples=4))
+    drills = PolicyGradient(PolicyGradientSettings(AdapterSettings(learning_rate=3e-4)))
+    lessons = [
+        Lesson(SUPPORT, support, 9.0 if full else 4.6, own_runs, 2.0 if full else 0.5),
+        Lesson(DRILLS, drills, 4.0 if full else 1.6),
+    ]
     if full:
         calling = Imitation(ImitationSettings(AdapterSettings(learning_rate=1e-3), batch=8, pool=128, limit=200))
         lessons.append(Lesson(CALLING, calling, 7.0))
@@ -217,6 +221,12 @@ class Demonstration:
                 env, lesson.learner, self.cycle.adapter(live), minutes=lesson.minutes, seed=self.plan.seed,
                 replay=not harmful, on_progress=show,
             )  # fmt: skip
+            if lesson.more is not None:
+                begun = self.cycle.candidate_adapter(candidate)
+                going_on = self.cycle.teach(
+                    env, lesson.more, begun, minutes=lesson.more_minutes, seed=self.plan.seed, on_progress=show
+                )
+                candidate = _joined(candidate, going_on)
             self._stage(f"learning {env.skill}")
             verdict = self.cycle.decide(candidate, on_progress=show)
         except LLMAgentOSError as error:
@@ -358,6 +368,18 @@ def _curve(candidate: Candidate) -> Curve:
         for point in candidate.evidence["curve"]
     )
     return Curve(candidate.skill, candidate.learner, points)
+
+
+def _joined(first: Candidate, second: Candidate) -> Candidate:
+    """The second candidate, which began where the first ended, with the evidence of both."""
+    one, two = first.evidence, second.evidence
+    later = [{**point, "minutes": point["minutes"] + one["minutes"]} for point in two["curve"]]
+    together = {name: one[name] + two[name] for name in ("steps", "tokens", "minutes")}
+    return replace(
+        second,
+        learner=f"{first.learner}, {second.learner}",
+        evidence={**two, **together, "curve": one["curve"] + later},
+    )
 
 
 def _samples(name: str, found: _Measured, last: str, count: int = 2) -> list[Sample]:

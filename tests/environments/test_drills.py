@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from llmagentos.environments.drills import Drills, last_numbers
+from llmagentos.environments.drills import FORM_MISSED, Drills, last_numbers
 from llmagentos.environments.drills_problems import KINDS, LEVELS, Kind, make_problem, split_of
 from llmagentos.environments.language import reset_options
 from llmagentos.errors import ConfigError, EnvironmentFault
@@ -84,8 +84,8 @@ def test_only_the_exact_answer_is_strictly_right(kind: Kind, level: int) -> None
     (task,) = drills.tasks("gate", 1)
     answer = drills.answer(task)
     assert answer_with(drills, task, f" {answer}\n") == (1.0, True, True)
-    assert answer_with(drills, task, f"The answer is {answer}.") == (0.0, False, True)
-    assert answer_with(drills, task, answer.replace(" ", ", ") + "!") == (0.0, False, True)
+    assert answer_with(drills, task, f"The answer is {answer}.") == (FORM_MISSED, False, True)
+    assert answer_with(drills, task, answer.replace(" ", ", ") + "!") == (FORM_MISSED, False, True)
     assert answer_with(drills, task, answer + "0") == (0.0, False, False)
     assert answer_with(drills, task, "") == (0.0, False, False)
 

@@ -1,6 +1,6 @@
 """Drills-v0: short exercises with one right answer each.
 
-In: one reply. Out: reward 1 when the reply is exactly the answer. Lenient success reads the last number, or the
+In: one reply. Out: reward 1 when the reply is exactly the answer, less when it only contains it. Lenient success reads the last number, or the
 last numbers, of a longer reply, so that skill can be told from format.
 It does not know how exercises are made (see `drills_problems`). It has no expert on purpose: it is the place for
 learning from one's own runs; `answer` serves few-shot prompts and tests.
@@ -28,6 +28,8 @@ from llmagentos.records.task import Split, Task
 
 NAME = "Drills-v0"
 
+FORM_MISSED = 0.3
+"""Reward of a right answer in a wrong form: enough for learning to begin where the form is never met by chance."""
 READ_CHARACTERS = 2000
 """Only the end of a longer reply is searched for numbers; keeps a step's cost independent of its length."""
 
@@ -83,7 +85,8 @@ class Drills(LanguageEnvironment):
         problem, self._problem = cast("Problem", self._problem), None
         success = text.strip() == problem.answer
         lenient = success or last_numbers(text, problem.answer.count(" ") + 1) == problem.answer
-        return "", float(success), True, False, {"success": success, "lenient": lenient}
+        reward = 1.0 if success else FORM_MISSED if lenient else 0.0
+        return "", reward, True, False, {"success": success, "lenient": lenient}
 
     @staticmethod
     def _make(seed: int, split: Split, options: dict[str, JSON]) -> Problem:

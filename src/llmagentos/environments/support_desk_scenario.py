@@ -26,7 +26,7 @@ INTENT_WEIGHTS: dict[Intent, int] = {"where": 20, "refund": 35, "address": 25, "
 """Shares in percent; refund and address have two outcomes each and so more cases."""
 
 MISSING_SHARE = 1 / 3
-NAMES_SHARED = 8
+NAMES_SHARED = 4
 """So many neighbouring training cases have the same tools, so that their prompt is computed once in a batch."""
 RENAMED_SHARE: dict[Split, float] = {"train": 0.75, "development": 0.4, "gate": 0.4, "report": 0.4}
 

@@ -95,12 +95,12 @@ class _Pools:
         return batches(found, self.settings.batch, random.Random(seed))
 
 
-BUNDLE = 8
+BUNDLE = 4
 """Runs with one opening that share a batch: more save more, fewer mix better."""
 
 
 def batches(transcripts: list[Transcript], size: int, chance: random.Random) -> list[list[TrainingSequence]]:
-    """Batches in which runs with the same opening lie together by eights, so that its tokens are computed once."""
+    """Batches in which runs with the same opening lie together by fours, so that its tokens are computed once."""
     by_opening: dict[tuple[int, ...], list[Transcript]] = {}
     for transcript in transcripts:
         by_opening.setdefault(transcript.tokens[:48], []).append(transcript)
