@@ -231,7 +231,6 @@ def test_state_does_not_follow_the_trainer(decoder: Decoder, demonstration: Show
     assert torch.equal(exact.pairs[0, "o"][1], kept[2])
 
 
-@pytest.mark.xfail(reason="the optimiser steps on the caller's own tensors", strict=True)
 def test_state_may_be_restored_more_than_once(decoder: Decoder, demonstration: Show) -> None:
     sequences = [from_transcript(demonstration(0))]
     state = trained(decoder, sequences, 2).state()
