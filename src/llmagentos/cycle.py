@@ -180,8 +180,17 @@ class Cycle:
             choice = self.choose(env, learner, on_progress)
             on_progress(Progress("choosing a learner", 1, 1, note=f"{choice.learner}: {choice.reason}"))
             learner = learner_named(choice.learner)
-        candidate = self.teach(env, learner, start, minutes=minutes, seed=seed, on_progress=on_progress)
+        candidate = self._waiting(env.skill, learner.name, live) or self.teach(
+            env, learner, start, minutes=minutes, seed=seed, on_progress=on_progress
+        )
         return self.decide(candidate, on_progress=on_progress)
+
+    def _waiting(self, skill: str, learner: str, live: Release) -> Candidate | None:
+        """A candidate that was learned from the live release and not judged, because somebody interrupted the gate."""
+        for candidate in self.parts.releases.open_candidates():
+            if (candidate.skill, candidate.learner, candidate.parent) == (skill, learner, live.id):
+                return candidate
+        return None
 
     def choose(self, env: LanguageEnvironment, learner: str = "auto", on_progress: OnProgress = _quiet) -> Choice:
         """The learner for an environment (see `learning.strategy`)."""
@@ -221,6 +230,7 @@ class Cycle:
         source = _Lessons(self, env, seed, [s for s in live.skills if s != env.skill], replays=replay)
         context = self._context(env.skill, minutes, seed, checkpoint, source)
         candidate = self._work(learner, start, context, on_progress)
+        self.parts.releases.add_candidate(candidate)
         checkpoint.clear()
         return candidate
 
@@ -283,7 +293,7 @@ class Cycle:
                     others = self._gate_runs(env, tasks, self.policy(env, reference), on_progress)
                     scores = pair(own, others, skill=skill, reference_release=reference.id)
                     kept.append(KeptSkill(scores, best[1] if best else None))
-            moved = self._divergence(candidate, adapter, live)
+            moved = self._divergence(adapter, live)
             return self._gate.judge(candidate, target, kept, divergence=moved, live_skills=live.skills)
         finally:
             self.engine.unload_adapter(name)
@@ -294,8 +304,8 @@ class Cycle:
         stage = f"gate: {env.skill} by {policy.release.split(':')[0]}"
         return self.rollouts.play(tasks, policy, stage=stage, labels={"purpose": "gate"}, on_progress=on_progress)
 
-    def _divergence(self, candidate: Candidate, adapter: FusedAdapter | None, live: Release) -> float:
-        """KL from the live release on general requests and on the openings of the other kept skills."""
+    def _divergence(self, adapter: FusedAdapter, live: Release) -> float:
+        """KL from the live release on general requests, which belong to no skill."""
         renderer = self.engine.renderer
         sequences = [
             tuple(

@@ -359,11 +359,11 @@ def _curve(candidate: Candidate) -> Curve:
     points = tuple(
         CurvePoint(
             minutes=point["minutes"],
-            strict=point.get("strict") if "tasks" in point or "reward" in point else None,
-            lenient=point.get("lenient"),
+            strict=point.get("development_strict", point.get("strict")),
+            lenient=point.get("development_lenient", point.get("lenient")),
             reward=point.get("reward"),
             loss=point.get("loss") if "reward" not in point else None,
-            tasks=int(point.get("tasks", 0)),
+            tasks=int(point.get("development_tasks", 0)),
         )
         for point in candidate.evidence["curve"]
     )

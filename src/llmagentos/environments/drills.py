@@ -1,7 +1,7 @@
 """Drills-v0: short exercises with one right answer each.
 
-In: one reply. Out: reward 1 when the reply is exactly the answer, less when it only contains it. Lenient success reads the last number, or the
-last numbers, of a longer reply, so that skill can be told from format.
+In: one reply. Out: reward 1 when the reply is exactly the answer, less when it only contains it.
+Lenient success reads the last number, or the last numbers, of a longer reply, so that skill can be told from format.
 It does not know how exercises are made (see `drills_problems`). It has no expert on purpose: it is the place for
 learning from one's own runs; `answer` serves few-shot prompts and tests.
 """

@@ -112,7 +112,7 @@ class Gate:
                 f"On prompts outside {candidate.skill} it diverges from the live release by {divergence:.2f} nats per "
                 f"token, more than the budget of {budget:.2f}: refused."
             )
-        if not checks and candidate.change != "withdrawal":
+        if not checks and divergence is None and candidate.change != "withdrawal":
             failures.append(f"Nothing was compared for this {candidate.change}: refused.")
         return Verdict(
             candidate=candidate.id,
@@ -323,7 +323,7 @@ def _released_reason(candidate: Candidate, checks: Sequence[SkillCheck], withdra
     if kept:
         each = ", ".join(f"{check.skill} {percent(check.reference)} → {percent(check.candidate)}" for check in kept)
         parts.append(f"Kept: {each}.")
-    elif candidate.change == "improvement":
+    elif candidate.change != "withdrawal":
         parts.append("There was no earlier skill to keep.")
     return " ".join(parts)
 

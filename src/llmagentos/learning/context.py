@@ -52,6 +52,15 @@ class Score:
     lenient: float
     tasks: int
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """As a learner reports it, under names that practice does not use."""
+        return {
+            "development_strict": self.strict,
+            "development_lenient": self.lenient,
+            "development_tasks": float(self.tasks),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class LearningContext:

@@ -32,8 +32,8 @@ class LearningRun:
         self, learner: str, context: LearningContext, settings: AdapterSettings, start: FusedAdapter | None, limit: int
     ) -> None:
         """`limit` is the most steps; the time budget may plan fewer."""
-        if context.minutes <= 0:
-            raise LearningError(f"{learner} was given {context.minutes} minutes; it needs more than none.")
+        if not 0 < context.minutes < math.inf:
+            raise LearningError(f"{learner} was given {context.minutes} minutes; it needs more than none, and an end.")
         self.learner, self.context, self.limit = learner, context, limit
         self.trainer = AdapterTrainer(context.decoder, settings, start=start, seed=context.seed)
         self.done = 0

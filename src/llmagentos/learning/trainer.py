@@ -189,4 +189,7 @@ class AdapterTrainer:
                 prefix = f"optimiser.{number}."
                 known = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
                 if known:
-                    self.optimiser.state[parameter] = known
+                    self.optimiser.state[parameter] = {
+                        name: value.clone() if name == "step" else value.clone().to(parameter.device)
+                        for name, value in known.items()
+                    }

@@ -247,6 +247,6 @@ def _kept_skills(skills: tuple[str, ...], candidate: Candidate, verdict: Verdict
     if candidate.change == "withdrawal":
         measured = {check.skill for check in verdict.checks}
         return tuple(skill for skill in skills if skill in measured)
-    if not candidate.skill or candidate.skill in skills:
+    if candidate.change != "improvement" or not candidate.skill or candidate.skill in skills:
         return skills
     return (*skills, candidate.skill)

@@ -60,7 +60,7 @@ class Imitation:
             every = settings.evaluate_every
             if every and (run.done + 1) % every == 0:
                 score = context.evaluate(run.trainer.snapshot())
-                metrics |= {"strict": score.strict, "lenient": score.lenient, "tasks": score.tasks}
+                metrics |= score.metrics
             yield run.stepped(metrics)
         return run.candidate()
 

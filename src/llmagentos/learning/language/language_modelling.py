@@ -52,7 +52,9 @@ class LanguageModelling:
             )
         unseen, read = pieces[:held][:8], pieces[held:]
         run = LearningRun(self.name, context, settings.adapter, start, settings.limit)
-        before = run.extra.setdefault("loss_before", _loss(run.trainer, unseen))
+        if "loss_before" not in run.extra:
+            run.extra["loss_before"] = _loss(run.trainer, unseen)
+        before = run.extra["loss_before"]
         kept = max(1, round(settings.replay_share * settings.batch)) if settings.replay_share else 0
         while not run.finished:
             chance = random.Random(run.seed())

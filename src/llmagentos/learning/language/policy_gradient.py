@@ -59,11 +59,11 @@ class PolicyGradient:
         settings = self.settings
         run = LearningRun(self.name, context, settings.adapter, start, settings.limit)
         idle, rewarded = int(run.extra.get("idle", 0)), float(run.extra.get("rewarded", 0))
-        while not run.finished:
+        while not run.finished and idle < settings.patience:
             practice = Practice(settings.tasks, settings.samples, run.seed(), settings.temperature)
             groups = context.practice(run.trainer.snapshot(), practice)
             metrics = describe(groups)
-            rewarded += metrics["reward"]
+            rewarded += sum(episode.reward > 0 for group in groups for episode in group)
             mixed = [group for group in groups if is_mixed(group)]
             idle = 0 if mixed else idle + 1
             if mixed:
@@ -72,10 +72,8 @@ class PolicyGradient:
             every = settings.evaluate_every
             if every and (run.done + 1) % every == 0:
                 score = context.evaluate(run.trainer.snapshot())
-                metrics |= {"strict": score.strict, "lenient": score.lenient, "tasks": score.tasks}
+                metrics |= score.metrics
             yield run.stepped(metrics)
-            if idle >= settings.patience:
-                break
         if rewarded == 0:
             raise LearningError(
                 f"No run of {context.skill} was rewarded in {run.done} steps: reinforcement cannot start from nothing. "
