@@ -88,7 +88,8 @@ def plan(*, full: bool = False, quick: bool = False) -> DemoPlan:
             CycleSettings(gate_tasks=12, development_tasks=8, rules=rules),
             None,
         )
-    support = Imitation(ImitationSettings(AdapterSettings(learning_rate=2e-3), batch=8, pool=128, evaluate_every=30))
+    # Four runs a step: at the same number of tokens twice the steps of eight, and 79 % instead of 58 % after 47,000.
+    support = Imitation(ImitationSettings(AdapterSettings(learning_rate=2e-3), batch=4, pool=128, evaluate_every=45))
     own_runs = PolicyGradient(PolicyGradientSettings(AdapterSettings(learning_rate=2e-4), tasks=6, samples=4))
     drills = PolicyGradient(PolicyGradientSettings(AdapterSettings(learning_rate=3e-4)))
     lessons = [
@@ -96,9 +97,9 @@ def plan(*, full: bool = False, quick: bool = False) -> DemoPlan:
         Lesson(DRILLS, drills, 4.0 if full else 1.6),
     ]
     if full:
-        calling = Imitation(ImitationSettings(AdapterSettings(learning_rate=1e-3), batch=8, pool=128, limit=200))
+        calling = Imitation(ImitationSettings(AdapterSettings(learning_rate=1e-3), batch=4, pool=128, limit=300))
         lessons.append(Lesson(CALLING, calling, 7.0))
-    harm = Imitation(ImitationSettings(AdapterSettings(learning_rate=1e-3), batch=8, pool=64, limit=14))
+    harm = Imitation(ImitationSettings(AdapterSettings(learning_rate=1e-3), batch=4, pool=64, limit=24))
     return DemoPlan(
         tuple(lessons),
         300 if full else 64,

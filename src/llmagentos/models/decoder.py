@@ -347,10 +347,9 @@ def keep_memory() -> None:
         libc = ctypes.CDLL("libc.so.6")
     except OSError:
         return  # another C library: nothing to tell, only speed is lost
-    trim_threshold, mmap_threshold, mmap_max = -1, -3, -4  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX of malloc.h
-    libc.mallopt(trim_threshold, 2**31 - 1)
-    libc.mallopt(mmap_threshold, 2**30)
-    libc.mallopt(mmap_max, 0)
+    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
+    libc.mallopt(trim_threshold, 2**29)
+    libc.mallopt(mmap_threshold, 2**25)  # the most that glibc takes; without mapping at all memory grew to 9 GB
 
 
 def preferred_dtype(device: str = "cpu") -> torch.dtype:

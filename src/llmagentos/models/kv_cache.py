@@ -35,7 +35,7 @@ class RowCache:
         """Make room for `length` positions a row, keeping what is there."""
         if length <= self.length:
             return
-        rounded = min(-(-length // 256) * 256, max(self.config.window, length))
+        rounded = min(-(-length // 64) * 64, max(self.config.window, length))
         config = self.config
         shape = (config.layers, 2, self.rows, config.kv_heads, rounded, config.head_size)
         grown = torch.zeros(shape, **self._options)  # type: ignore[call-overload]  # zeros: masked positions must not be NaN

@@ -84,7 +84,7 @@ class TorchEngine:
 
     has_logprobs = True
 
-    def __init__(self, decoder: Decoder, renderer: Renderer, *, rows: int = 64, prefix_tokens: int = 24_000) -> None:
+    def __init__(self, decoder: Decoder, renderer: Renderer, *, rows: int = 64, prefix_tokens: int = 16_000) -> None:
         self.decoder = decoder
         self.renderer = renderer
         self.window = decoder.config.window

@@ -32,7 +32,7 @@ class ImitationSettings:
     limit: int = 400
     """Most steps."""
     replay_share: float = 0.1
-    """Share of each batch that comes from kept skills, where there are any."""
+    """Runs replayed beside the demonstrations, as a share of their number, where there is anything to keep."""
     evaluate_every: int = 0
     """Steps between evaluations on the development split; 0 leaves them out."""
 
@@ -70,19 +70,20 @@ class _Pools:
 
     def __init__(self, context: LearningContext, settings: ImitationSettings) -> None:
         self.context, self.settings = context, settings
-        self.replayed = max(1, round(settings.replay_share * settings.batch)) if settings.replay_share > 0 else 0
         self._number = -1
         self._batches: list[list[TrainingSequence]] = []
 
     def batch(self, step: int) -> list[TrainingSequence]:
-        """The demonstrations of a step, with replay of kept skills in place of a few."""
+        """The demonstrations of a step, and now and then a run of what must be kept."""
         each = max(1, self.settings.pool // self.settings.batch)
         number, place = divmod(step, each)
         if number != self._number:
             self._number, self._batches = number, self._make(number)
         own = self._batches[place % len(self._batches)]
-        kept = self.context.replay(self.replayed, self.context.seed * 7919 + step) if self.replayed else []
-        return own[: max(1, len(own) - len(kept))] + [from_transcript(transcript) for transcript in kept]
+        share = self.settings.replay_share * self.settings.batch
+        count = int(share * (step + 1)) - int(share * step)  # a share below one run a step comes every few steps
+        kept = self.context.replay(count, self.context.seed * 7919 + step) if count else []
+        return own + [from_transcript(transcript) for transcript in kept]
 
     def _make(self, number: int) -> list[list[TrainingSequence]]:
         seed = self.context.seed * 1009 + number
