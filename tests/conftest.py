@@ -7,10 +7,13 @@ It does not know who uses it.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # products of tiny models are slower on several threads
 
 CHATML_TEMPLATE = (
     "{% for message in messages %}"

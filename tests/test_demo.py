@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,9 @@ SHARED = Path(__file__).parent.parent / ".home"
 
 @pytest.mark.timeout(900)
 def test_quick_demo_measures_learns_judges_and_reports(tmp_path: Path) -> None:
+    import torch
+
+    torch.set_num_threads(os.cpu_count() or 1)
     events: list[Progress] = []
     with AgentOS(own_home(tmp_path, SHARED), DEFAULT_MODEL) as system:
         results = Demonstration(system.cycle, plan(quick=True), events.append).run()

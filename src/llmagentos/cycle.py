@@ -257,8 +257,17 @@ class Cycle:
     # Evaluation and release.
 
     def decide(self, candidate: Candidate, *, on_progress: OnProgress = _quiet) -> Verdict:
-        """Judge a candidate on fresh tasks, then release it or record why not."""
-        verdict = self.judge(candidate, on_progress=on_progress)
+        """Judge a candidate on fresh tasks, then release it or record why not.
+
+        Where no verdict can be reached (`GateError`, `AdapterError`) the refusal is recorded before the error is
+        raised: nobody meets the same candidate again.
+        """
+        try:
+            verdict = self.judge(candidate, on_progress=on_progress)
+        except (GateError, AdapterError) as error:
+            unjudged = Verdict(candidate.id, False, f"No verdict could be reached: {error}", created=time.time())
+            self.parts.releases.refuse(candidate, unjudged)
+            raise
         if verdict.released:
             release = self.parts.releases.publish(candidate, verdict)
             self._serve(release)
