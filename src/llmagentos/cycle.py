@@ -70,6 +70,8 @@ class CycleSettings:
     """How much is measured; the numbers trade time for certainty."""
 
     gate_tasks: int = 100
+    kept_tasks: int = 100
+    """Tasks on which a kept skill is compared: a loss is smaller than a gain and needs more to be seen."""
     development_tasks: int = 24
     rules: GateRules = field(default_factory=GateRules)
 
@@ -289,7 +291,8 @@ class Cycle:
                 [*live.skills, *([candidate.skill] if candidate.change == "improvement" else [])]
             ):
                 env = self.environment(skill)
-                tasks = self._suite(env).tasks("gate")
+                count = self.settings.kept_tasks if skill in live.skills else self.settings.gate_tasks
+                tasks = self._suite(env).tasks("gate", count)
                 own = self._gate_runs(
                     env, tasks, replace(self.policy(env, live), release=candidate.id, adapter=name), on_progress
                 )

@@ -85,25 +85,25 @@ def plan(*, full: bool = False, quick: bool = False) -> DemoPlan:
         return DemoPlan(
             (Lesson(DRILLS, PolicyGradient(PolicyGradientSettings(tasks=4, samples=4, replay=0)), 0.5),),
             12,
-            CycleSettings(gate_tasks=12, development_tasks=8, rules=rules),
+            CycleSettings(gate_tasks=12, kept_tasks=12, development_tasks=8, rules=rules),
             None,
         )
     # Four runs a step: at the same number of tokens twice the steps of eight, and 79 % instead of 58 % after 47,000.
-    support = Imitation(ImitationSettings(AdapterSettings(learning_rate=2e-3), batch=4, pool=128, evaluate_every=45))
+    support = Imitation(ImitationSettings(AdapterSettings(learning_rate=2e-3), batch=4, pool=128, evaluate_every=50))
     own_runs = PolicyGradient(PolicyGradientSettings(AdapterSettings(learning_rate=2e-4), tasks=6, samples=4))
     drills = PolicyGradient(PolicyGradientSettings(AdapterSettings(learning_rate=3e-4)))
     lessons = [
-        Lesson(SUPPORT, support, 9.0 if full else 4.6, own_runs, 2.0 if full else 0.5),
-        Lesson(DRILLS, drills, 4.0 if full else 1.6),
+        Lesson(SUPPORT, support, 9.0 if full else 4.7, own_runs, 2.0 if full else 0.4),
+        Lesson(DRILLS, drills, 4.0 if full else 1.5),
     ]
     if full:
         calling = Imitation(ImitationSettings(AdapterSettings(learning_rate=1e-3), batch=4, pool=128, limit=300))
         lessons.append(Lesson(CALLING, calling, 7.0))
-    harm = Imitation(ImitationSettings(AdapterSettings(learning_rate=1e-3), batch=4, pool=64, limit=24))
+    harm = Imitation(ImitationSettings(AdapterSettings(learning_rate=1e-3), batch=4, pool=64, limit=16))
     return DemoPlan(
         tuple(lessons),
-        300 if full else 64,
-        CycleSettings(gate_tasks=300 if full else 64, development_tasks=24),
+        300 if full else 48,
+        CycleSettings(gate_tasks=300 if full else 40, kept_tasks=300 if full else 67, development_tasks=24),
         Lesson(GENEROUS, harm, 0.8),
     )
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import math
 import time
+from itertools import pairwise
+from statistics import median
 from typing import Any
 
 from llmagentos.errors import LearningError
@@ -21,8 +23,9 @@ from llmagentos.records.identity import JSON, new_id
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Artefact, Candidate
 
-CALIBRATION = 3
-"""Steps timed before the plan is made; the first, which warms up, does not count."""
+CALIBRATION = 6
+"""Steps after which the plan is made, from the median time of all but the first: one that had to fetch or generate
+something first must not shorten the whole run."""
 
 
 class LearningRun:
@@ -103,7 +106,7 @@ class LearningRun:
         self._marks.append(self.context.clock())
         if len(self._marks) < CALIBRATION:
             return
-        each = (self._marks[-1] - self._marks[0]) / (len(self._marks) - 1)
+        each = median(later - earlier for earlier, later in pairwise(self._marks))
         left = self.context.minutes * 60 - self.seconds
         self.planned = min(self.limit, self.done + max(0, int(left / max(each, 1e-6))))
 
