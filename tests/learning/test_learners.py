@@ -14,6 +14,7 @@ from llmagentos.learning.context import Learner, LearningContext, Practice, Scor
 from llmagentos.learning.language.imitation import Imitation, ImitationSettings
 from llmagentos.learning.language.language_modelling import LanguageModelling, LanguageModellingSettings
 from llmagentos.learning.language.policy_gradient import PolicyGradient, PolicyGradientSettings, leave_one_out
+from llmagentos.learning.run import CALIBRATION
 from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer, from_transcript
 from llmagentos.models.adapters import BatchAdapters, FusedAdapter, from_peft, new_adapter, read_adapter
 from llmagentos.models.packing import TreeAttention, pack
@@ -245,7 +246,7 @@ def test_replay_takes_its_share_of_each_batch(
     context = workshop.context(replay=lambda count, seed: [old] * count)
     workshop.run(imitation(2, replay_share=0.5), context)
     assert [[tokens == old.tokens for tokens in batch].count(True) for batch in batches] == [2, 2]
-    assert [len(batch) for batch in batches] == [4, 4]
+    assert [len(batch) for batch in batches] == [6, 6], "four demonstrations, and half as many replayed beside them"
 
 
 def test_replay_keeps_an_old_habit(workshop: Any, own_run: Any) -> None:
@@ -422,7 +423,7 @@ def test_time_budget_limits_the_steps(workshop: Any, clock: Any) -> None:
 
 def test_smallest_budget_still_takes_the_first_steps(workshop: Any, clock: Any) -> None:
     events, candidate = workshop.run(imitation(400), workshop.context(minutes=0.001, clock=clock(10.0)))
-    assert len(events) == 3
+    assert len(events) == CALIBRATION
     assert candidate is not None
 
 
