@@ -49,6 +49,8 @@ SUPPORT = "SupportDesk-v0"
 GENEROUS = "SupportDesk-v0?policy=generous"
 CALLING = "FunctionCalling-v0"
 DRILLS = "Drills-v0?kind=lookup&level=1"
+EXAMPLES = 2
+"""Worked conversations in the few-shot prompt."""
 HARM_NOTE = (
     "Made to show a refusal: it was taught to refund also when the window is closed. It gains on that, and would break "
     "the policy that the support desk keeps."
@@ -91,10 +93,10 @@ def plan(*, full: bool = False, quick: bool = False) -> DemoPlan:
     # Four runs a step: at the same number of tokens twice the steps of eight, and 79 % instead of 58 % after 47,000.
     support = Imitation(ImitationSettings(AdapterSettings(learning_rate=2e-3), batch=4, pool=128, evaluate_every=50))
     own_runs = PolicyGradient(PolicyGradientSettings(AdapterSettings(learning_rate=2e-4), tasks=6, samples=4))
-    drills = PolicyGradient(PolicyGradientSettings(AdapterSettings(learning_rate=3e-4)))
+    drills = PolicyGradient(PolicyGradientSettings(AdapterSettings(learning_rate=4e-4), tasks=6))
     lessons = [
         Lesson(SUPPORT, support, 9.0 if full else 4.7, own_runs, 2.0 if full else 0.4),
-        Lesson(DRILLS, drills, 4.0 if full else 1.5),
+        Lesson(DRILLS, drills, 4.0 if full else 1.8),
     ]
     if full:
         calling = Imitation(ImitationSettings(AdapterSettings(learning_rate=1e-3), batch=4, pool=128, limit=300))
@@ -102,7 +104,7 @@ def plan(*, full: bool = False, quick: bool = False) -> DemoPlan:
     harm = Imitation(ImitationSettings(AdapterSettings(learning_rate=1e-3), batch=4, pool=64, limit=16))
     return DemoPlan(
         tuple(lessons),
-        300 if full else 48,
+        300 if full else 40,
         CycleSettings(gate_tasks=300 if full else 40, kept_tasks=300 if full else 67, development_tasks=24),
         Lesson(GENEROUS, harm, 0.8),
     )
@@ -194,7 +196,7 @@ class Demonstration:
 
     def _examples(self, env: LanguageEnvironment) -> list[list[str]]:
         """Two worked conversations from the training split."""
-        tasks = env.tasks("train", 2, seed=1)
+        tasks = env.tasks("train", EXAMPLES, seed=1)
         if not tasks or env.expert(tasks[0]) is None:
             worked = [
                 (env.reset(seed=task.seed, options={**task.options, "split": task.split})[0], _answer(env, task))

@@ -26,6 +26,8 @@ from llmagentos.records.release import Artefact, Candidate
 CALIBRATION = 6
 """Steps after which the plan is made, from the median time of all but the first: one that had to fetch or generate
 something first must not shorten the whole run."""
+CORRECTION = 24
+"""Step at which the plan is made once more, for a machine that was busy at the beginning."""
 
 
 class LearningRun:
@@ -101,10 +103,11 @@ class LearningRun:
         )
 
     def _plan(self) -> None:
-        if self.planned:
+        if self.done > CORRECTION:
             return
         self._marks.append(self.context.clock())
-        if len(self._marks) < CALIBRATION:
+        first = not self.planned and len(self._marks) >= CALIBRATION
+        if not first and not (self.done == CORRECTION and len(self._marks) > CALIBRATION):
             return
         each = median(later - earlier for earlier, later in pairwise(self._marks))
         left = self.context.minutes * 60 - self.seconds
