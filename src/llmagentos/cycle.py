@@ -20,21 +20,19 @@ from llmagentos.evaluation.metrics import Score, pair, score
 from llmagentos.evaluation.suite import JournalUses, Skill, SkillSuite
 from llmagentos.kernel.rollouts import Policy, Rollouts
 from llmagentos.learning.checkpoints import FileCheckpoint
-from llmagentos.learning.context import Learner, LearningContext, Practice
-from llmagentos.learning.context import Score as DevelopmentScore
-from llmagentos.learning.general import REQUESTS as REPLAYED
+from llmagentos.learning.context import Learner, LearningContext
+from llmagentos.learning.lessons import Lessons, LessonServices
 from llmagentos.learning.strategy import PROBE_SAMPLES, PROBE_TASKS, Choice, choose, learner_named
 from llmagentos.models.adapters import FusedAdapter, from_peft, read_adapter
 from llmagentos.models.torch_engine import TorchEngine
 from llmagentos.records.episode import Episode
-from llmagentos.records.generation import GenerationRequest, Sampling
-from llmagentos.records.identity import new_id
+from llmagentos.records.generation import Sampling
 from llmagentos.records.message import Message
 from llmagentos.records.process import Limits
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Candidate, Release, Verdict
 from llmagentos.records.task import Split, Task
-from llmagentos.records.transcript import Segment, Transcript
+from llmagentos.records.transcript import Transcript
 
 if TYPE_CHECKING:
     from llmagentos.environments.language import LanguageEnvironment
@@ -46,9 +44,6 @@ if TYPE_CHECKING:
     from llmagentos.store.store import Store
 
 OnProgress = Callable[[Progress], None]
-
-GENERAL_SAMPLING = Sampling(max_tokens=24)
-"""The first words of an answer are enough to hold the manner of answering."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +193,7 @@ class Cycle:
         """The learner for an environment (see `learning.strategy`)."""
         if learner != "auto":
             return Choice(learner_named(learner).name, "as asked for")  # type: ignore[arg-type]
-        if self._has_expert(env) or self._corrected(env):
+        if self._has_expert(env) or self._runs_of(env.skill, by_people=True):
             return choose(env.skill, demonstrations=True, probe=())
         policy = self.policy(env, self.parts.releases.live())
         runs = self.rollouts.play(
@@ -229,7 +224,8 @@ class Cycle:
         """
         live = self.parts.releases.live()
         checkpoint = self._checkpoint(f"{env.skill}-{learner.name}-{live.id}-{seed}")
-        source = _Lessons(self, env, seed, [s for s in live.skills if s != env.skill], replays=replay)
+        kept = [self.environment(skill) for skill in live.skills if skill != env.skill]
+        source = Lessons(self._services(live), env, seed, kept, replays=replay)
         context = self._context(env.skill, minutes, seed, checkpoint, source)
         candidate = self._work(learner, start, context, on_progress)
         self.parts.releases.add_candidate(candidate)
@@ -244,7 +240,7 @@ class Cycle:
         renderer = self.engine.renderer
         texts = tuple(renderer.encode(document.text) for document in documents)
         checkpoint = self._checkpoint(f"documents-{live.id}")
-        source = _Lessons(self, None, 0, list(live.skills))
+        source = Lessons(self._services(live), None, 0, [self.environment(skill) for skill in live.skills])
         context = replace(self._context("documents", minutes, 0, checkpoint, source), documents=texts)
         candidate = self._work(LanguageModelling(), self.adapter(live), context, on_progress)
         checkpoint.clear()
@@ -369,13 +365,23 @@ class Cycle:
     def _has_expert(self, env: LanguageEnvironment) -> bool:
         return env.expert(env.tasks("train", 1)[0]) is not None
 
-    def _corrected(self, env: LanguageEnvironment) -> list[Transcript]:
-        """Runs of people on this skill: corrected or shown."""
-        found = self.parts.episodes.select(skill=env.skill, split="train", success=True, limit=512)
-        return [episode.transcript for episode in found if episode.origin == "person"]
+    def _runs_of(self, skill: str, *, by_people: bool) -> list[Transcript]:
+        """Stored successful training runs of a skill: corrected or shown by people, or the agent's own."""
+        found = self.parts.episodes.select(skill=skill, split="train", success=True, limit=512)
+        return [episode.transcript for episode in found if (episode.origin == "person") == by_people]
+
+    def _services(self, live: Release) -> LessonServices:
+        return LessonServices(
+            engine=self.engine,
+            rollouts=self.rollouts,
+            policy=lambda env: self.policy(env, live),
+            own=lambda skill: self._runs_of(skill, by_people=False),
+            corrected=lambda skill: self._runs_of(skill, by_people=True),
+            development_tasks=self.settings.development_tasks,
+        )
 
     def _context(
-        self, skill: str, minutes: float, seed: int, checkpoint: FileCheckpoint, source: _Lessons
+        self, skill: str, minutes: float, seed: int, checkpoint: FileCheckpoint, source: Lessons
     ) -> LearningContext:
         return LearningContext(
             decoder=self.engine.decoder,
@@ -405,106 +411,3 @@ class Cycle:
             return replace(candidate, parent=live.id, created=time.time())
         finally:
             working.close()
-
-
-class _Lessons:
-    """What a learner may ask of the cycle: practice, demonstrations, replay and development scores."""
-
-    def __init__(
-        self, cycle: Cycle, env: LanguageEnvironment | None, seed: int, kept: Sequence[str], *, replays: bool = True
-    ) -> None:
-        self._cycle, self._env, self._seed, self._replays = cycle, env, seed, replays
-        self._kept = [cycle.environment(skill) for skill in kept]
-        self._stored: dict[str, list[Transcript]] = {}
-
-    @property
-    def env(self) -> LanguageEnvironment:
-        if self._env is None:
-            raise LearningError("This learner reads documents; it has no environment to practise in.")
-        return self._env
-
-    def practice(self, adapter: FusedAdapter, asked: Practice) -> list[list[Episode]]:
-        """Own runs on fresh training tasks under an adapter that is still being trained."""
-        tasks = self.env.tasks("train", asked.tasks, seed=asked.seed)
-        runs = self._play(adapter, tasks, asked.samples, asked.temperature, asked.seed, "practice", asked.max_tokens)
-        return [runs[at : at + asked.samples] for at in range(0, len(runs), asked.samples)]
-
-    def evaluate(self, adapter: FusedAdapter) -> DevelopmentScore:
-        """Success on a few development tasks, always the same."""
-        tasks = self.env.tasks("development", self._cycle.settings.development_tasks, seed=self._seed)
-        runs = self._play(adapter, tasks, 1, 0.0, 0, "development", None)
-        count = len(runs)
-        return DevelopmentScore(
-            sum(run.success for run in runs) / count, sum(run.lenient or run.success for run in runs) / count, count
-        )
-
-    def demonstrations(self, count: int, seed: int) -> list[Transcript]:
-        """Fresh runs of the expert; without one, what people corrected or showed."""
-        shown = self._shown(self.env, count, seed)
-        return shown or self._cycle._corrected(self.env)[:count]
-
-    def replay(self, count: int, seed: int) -> list[Transcript]:
-        """Runs of the kept skills in turn (their experts', else the agent's own that succeeded), and general answers.
-
-        Each kept skill comes twice as often as the base model's own answers to requests of no skill.
-        """
-        if not self._replays:
-            return []
-        sources: list[LanguageEnvironment | None] = [*self._kept, *self._kept, None]
-        found: list[Transcript] = []
-        for number in range(count):
-            env, draw = sources[(seed + number) % len(sources)], seed * 31 + number
-            found += self._general(draw) if env is None else self._shown(env, 1, draw) or self._own(env, draw)
-        return found
-
-    def _general(self, draw: int) -> list[Transcript]:
-        """What the bare base model answers to a request of no skill, computed once for all of them."""
-        if "" not in self._stored:
-            engine = self._cycle.engine
-            prompts = [engine.renderer.render((Message("user", text),), first=True) for text in REPLAYED]
-            answers = [
-                engine.submit(GenerationRequest(tuple(t for part in prompt for t in part.tokens), GENERAL_SAMPLING))
-                for prompt in prompts
-            ]
-            model = engine.renderer.model
-            self._stored[""] = [
-                Transcript(model, (*prompt, Segment("sampled", answer.result().tokens)))
-                for prompt, answer in zip(prompts, answers, strict=True)
-            ]
-        return [self._stored[""][draw % len(REPLAYED)]]
-
-    def _shown(self, env: LanguageEnvironment, count: int, seed: int) -> list[Transcript]:
-        tasks = env.tasks("train", count, seed=seed % 1_000_000)
-        if not tasks or env.expert(tasks[0]) is None:
-            return []
-        episodes = self._cycle.rollouts.demonstrate(tasks, lambda task: env.expert(task))  # type: ignore[arg-type,return-value]
-        return [episode.transcript for episode in episodes if episode.success]
-
-    def _own(self, env: LanguageEnvironment, seed: int) -> list[Transcript]:
-        if env.skill not in self._stored:
-            episodes = self._cycle.parts.episodes.select(skill=env.skill, split="train", success=True, limit=256)
-            self._stored[env.skill] = [episode.transcript for episode in episodes]
-        stored = self._stored[env.skill]
-        return [stored[seed % len(stored)]] if stored else []
-
-    def _play(
-        self,
-        adapter: FusedAdapter,
-        tasks: Sequence[Task],
-        samples: int,
-        temperature: float,
-        seed: int,
-        purpose: str,
-        max_tokens: int | None,
-    ) -> list[Episode]:
-        cycle, skill = self._cycle, self._cycle.skill(self.env)
-        name = new_id("practice")
-        cycle.engine.serve(name, adapter)
-        try:
-            limit = max_tokens or skill.sampling.max_tokens
-            policy = Policy(
-                "practice", name, skill.program, skill.arguments, Sampling(limit, temperature, 1.0, seed), skill.limits
-            )
-            return cycle.rollouts.play(tasks, policy, samples=samples, labels={"purpose": purpose})
-        finally:
-            cycle.engine.unload_adapter(name)
