@@ -26,7 +26,11 @@ def test_imports_run_only_downwards() -> None:
 
 def test_map_names_every_room() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    rooms = {path.name + ("/" if path.is_dir() else "") for path in PACKAGE.iterdir() if not path.name.startswith("__")}
+    rooms = {
+        path.name + ("/" if path.is_dir() else "")
+        for path in PACKAGE.iterdir()
+        if not path.name.startswith("__") and path.name != "py.typed"
+    }
     assert {room for room in rooms if f"`{room}`" not in page} == set()
 
 
