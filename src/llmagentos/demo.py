@@ -25,6 +25,7 @@ from llmagentos.learning.language.imitation import Imitation, ImitationSettings
 from llmagentos.learning.language.policy_gradient import PolicyGradient, PolicyGradientSettings
 from llmagentos.learning.trainer import AdapterSettings
 from llmagentos.records.episode import Episode
+from llmagentos.records.identity import new_id
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Candidate
 from llmagentos.records.results import (
@@ -95,8 +96,8 @@ def plan(*, full: bool = False, quick: bool = False) -> DemoPlan:
     own_runs = PolicyGradient(PolicyGradientSettings(AdapterSettings(learning_rate=2e-4), tasks=6, samples=4))
     drills = PolicyGradient(PolicyGradientSettings(AdapterSettings(learning_rate=4e-4), tasks=6))
     lessons = [
-        Lesson(SUPPORT, support, 9.0 if full else 4.7, own_runs, 2.0 if full else 0.4),
-        Lesson(DRILLS, drills, 4.0 if full else 1.8),
+        Lesson(SUPPORT, support, 9.0 if full else 4.8, own_runs if full else None, 2.0),
+        Lesson(DRILLS, drills, 4.0 if full else 2.0),
     ]
     if full:
         calling = Imitation(ImitationSettings(AdapterSettings(learning_rate=1e-3), batch=4, pool=128, limit=300))
@@ -380,6 +381,7 @@ def _joined(first: Candidate, second: Candidate) -> Candidate:
     together = {name: one[name] + two[name] for name in ("steps", "tokens", "minutes")}
     return replace(
         second,
+        id=new_id("candidate"),
         learner=f"{first.learner}, {second.learner}",
         evidence={**two, **together, "curve": one["curve"] + later},
     )
