@@ -94,7 +94,7 @@ def plan(*, full: bool = False, quick: bool = False) -> DemoPlan:
     # Four runs a step: at the same number of tokens twice the steps of eight, and 79 % instead of 58 % after 47,000.
     support = Imitation(ImitationSettings(AdapterSettings(learning_rate=2e-3), batch=4, pool=128, evaluate_every=50))
     own_runs = PolicyGradient(PolicyGradientSettings(AdapterSettings(learning_rate=2e-4), tasks=6, samples=4))
-    drills = PolicyGradient(PolicyGradientSettings(AdapterSettings(learning_rate=4e-4), tasks=6))
+    drills = PolicyGradient(PolicyGradientSettings(AdapterSettings(learning_rate=4e-4), tasks=6, temperature=0.8))
     lessons = [
         Lesson(SUPPORT, support, 9.0 if full else 4.8, own_runs if full else None, 2.0),
         Lesson(DRILLS, drills, 4.0 if full else 2.0),
