@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -29,7 +30,9 @@ def home(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> I
 def stopped(minutes: float, how: signal.Signals) -> tuple[int, str]:
     """Start to learn, stop when a tenth is done; the exit code and what was said."""
     command = [sys.executable, "-c", "from llmagentos.cli.main import main; main()", *LEARN, "--minutes", str(minutes)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as learner:
+    # A job in the background of a shell inherits that Ctrl-C is ignored; a person's terminal does not do that.
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed) as learner:
         assert learner.stderr is not None
         said = ""
         for line in learner.stderr:

@@ -37,7 +37,7 @@ def load_user_file(file: Path, registered: str) -> EnvSpec:
     with _LOADING:
         known_digest, specs = _LOADED.get(file, ("", {}))
         if known_digest != digest:
-            specs = _execute(file, digest)
+            specs = _execute(file, source, digest)
             _LOADED[file] = (digest, specs)
     if registered not in specs:
         raise NotFoundError(
@@ -49,8 +49,11 @@ def load_user_file(file: Path, registered: str) -> EnvSpec:
     return specs[registered]
 
 
-def _execute(file: Path, digest: str) -> dict[str, EnvSpec]:
-    """Run the file under a name of its own; what it registered. Names that were taken mean the same as before."""
+def _execute(file: Path, source: bytes, digest: str) -> dict[str, EnvSpec]:
+    """Run the file under a name of its own; what it registered. Names that were taken mean the same as before.
+
+    The source just read is compiled: Python's cache of compiled files takes two versions of one size and second for one.
+    """
     module_name = f"llmagentos_user_{hashlib.sha256(f'{file}/{digest}'.encode()).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(module_name, file)
     if spec is None or spec.loader is None:
@@ -60,7 +63,7 @@ def _execute(file: Path, digest: str) -> dict[str, EnvSpec]:
     before = dict(gymnasium.registry)
     gymnasium.registry.clear()
     try:
-        spec.loader.exec_module(module)
+        exec(compile(source, str(file), "exec"), module.__dict__)
         return dict(gymnasium.registry)
     except Exception as problem:
         del sys.modules[module_name]
