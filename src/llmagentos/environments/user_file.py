@@ -52,7 +52,7 @@ def load_user_file(file: Path, registered: str) -> EnvSpec:
 def _execute(file: Path, source: bytes, digest: str) -> dict[str, EnvSpec]:
     """Run the file under a name of its own; what it registered. Names that were taken mean the same as before.
 
-    The source just read is compiled: Python's cache of compiled files takes two versions of one size and second for one.
+    The source just read is compiled: Python's cache of compiled files takes versions of one size and second for one.
     """
     module_name = f"llmagentos_user_{hashlib.sha256(f'{file}/{digest}'.encode()).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(module_name, file)
