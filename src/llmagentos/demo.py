@@ -96,7 +96,7 @@ def plan(*, full: bool = False, quick: bool = False) -> DemoPlan:
     own_runs = PolicyGradient(PolicyGradientSettings(AdapterSettings(learning_rate=2e-4), tasks=6, samples=4))
     drills = PolicyGradient(PolicyGradientSettings(AdapterSettings(learning_rate=4e-4), tasks=6, temperature=0.8))
     lessons = [
-        Lesson(SUPPORT, support, 9.0 if full else 4.8, own_runs if full else None, 2.0),
+        Lesson(SUPPORT, support, 9.0 if full else 5.5, own_runs if full else None, 2.0),
         Lesson(DRILLS, drills, 4.0 if full else 2.0),
     ]
     if full:
