@@ -333,16 +333,12 @@ def machine(cycle: Cycle) -> Machine:
 
 
 def _baselines(env: LanguageEnvironment) -> dict[str, Callable[[], Callable[[str], str]]]:
-    """Simple policies that the desk's score is read beside, and its scripted expert's."""
+    """Simple policies that the desk's score is read beside; none where an environment has none."""
     if not env.name.startswith(SUPPORT):
         return {}
-    from llmagentos.environments.support_desk_baselines import always_escalate, do_nothing, keyword_rule
+    from llmagentos.environments.support_desk_baselines import BASELINES
 
-    return {
-        "do nothing": lambda: do_nothing(),
-        "always escalate": lambda: always_escalate(),
-        "keyword rule": lambda: keyword_rule(),
-    }
+    return BASELINES
 
 
 def _answer(env: LanguageEnvironment, task: Task) -> str | None:
