@@ -330,7 +330,9 @@ class Runtime:
             if self._engine is None:
                 _ = self._home.store  # the home's owner loads the model: nobody loads it to find the home locked
                 folder = self._folder(on_progress)
-                self._engine = TorchEngine.load(folder, threads=self._settings.threads)
+                self._engine = TorchEngine.load(
+                    folder, threads=self._settings.threads, precision=self._settings.precision
+                )
             return self._engine
 
     def _folder(self, on_progress: Callable[[Progress], None] | None) -> Path:

@@ -24,6 +24,8 @@ class Settings:
     """Source of the base model (`LLMAGENTOS_MODEL`)."""
     threads: int = 0
     """Threads of the engine; 0 takes every core this process may use (`LLMAGENTOS_THREADS`)."""
+    precision: str = "auto"
+    """Precision of the engine: auto, fp32, bf16 or int8 (`LLMAGENTOS_PRECISION`)."""
 
 
 def load_settings(home: str | Path | None = None, model: str | None = None) -> Settings:
@@ -33,4 +35,5 @@ def load_settings(home: str | Path | None = None, model: str | None = None) -> S
         home=Path(chosen).expanduser().resolve(),
         model=model or os.environ.get("LLMAGENTOS_MODEL") or DEFAULT_MODEL,
         threads=int(os.environ.get("LLMAGENTOS_THREADS") or 0),
+        precision=os.environ.get("LLMAGENTOS_PRECISION") or "auto",
     )

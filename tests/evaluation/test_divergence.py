@@ -10,8 +10,9 @@ import torch
 from llmagentos.errors import GateError
 from llmagentos.evaluation.divergence import POSITIONS, divergence
 from llmagentos.models.adapters import FusedAdapter, new_adapter
-from llmagentos.models.decoder import Decoder, PackedLinear
+from llmagentos.models.decoder import Decoder
 from llmagentos.models.packing import TreeAttention, pack
+from llmagentos.models.products import PackedLinear
 
 SEQUENCES = [tuple(range(10, 50)), tuple(range(10, 30)) + (7, 8) * 10, (5, 6, 7), (*range(60, 72),)]
 

@@ -14,8 +14,9 @@ from llmagentos.errors import LearningError
 from llmagentos.learning.checkpoints import FileCheckpoint
 from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer, TrainingSequence, from_transcript
 from llmagentos.models.adapters import block_mask, new_adapter
-from llmagentos.models.decoder import Decoder, PackedLinear
+from llmagentos.models.decoder import Decoder
 from llmagentos.models.packing import TreeAttention, pack
+from llmagentos.models.products import PackedLinear
 from llmagentos.records.transcript import Segment, SegmentOrigin, Transcript
 
 SETTINGS = AdapterSettings(rank=3, alpha=6.0, learning_rate=1e-2)

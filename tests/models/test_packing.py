@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from llmagentos.models.adapters import FusedAdapter, new_adapter
-from llmagentos.models.decoder import Decoder, PackedLinear
+from llmagentos.models.decoder import Decoder
 from llmagentos.models.packing import TreeAttention, pack
+from llmagentos.models.products import PackedLinear
 
 BASE = tuple(range(20, 60))
 SETS = {

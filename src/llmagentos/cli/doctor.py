@@ -19,7 +19,7 @@ import click
 from llmagentos.cli.opening import json_option
 from llmagentos.cli.screen import as_json, console
 from llmagentos.config import Settings, load_settings
-from llmagentos.errors import LLMAgentOSError
+from llmagentos.errors import ConfigError, LLMAgentOSError
 
 State: TypeAlias = Literal["ok", "warning", "fault"]
 NEEDED_MEMORY_GB = 4.0
@@ -106,20 +106,20 @@ def _torch(settings: Settings) -> Iterator[Finding]:
 def _processor(settings: Settings) -> Iterator[Finding]:
     import torch
 
-    from llmagentos.models.decoder import preferred_dtype
+    from llmagentos.models.products import choose_precision
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    level = torch.backends.cpu.get_cpu_capability()
-    kind = f"{cores} cores, {platform.machine()}, {level}"
-    if preferred_dtype() is torch.bfloat16:
-        yield Finding("Processor", "ok", f"{kind}, multiplies in bf16")
+    kind = f"{cores} cores, {platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
+    try:
+        precision = choose_precision(settings.precision)
+    except ConfigError as problem:
+        yield Finding("Processor", "fault", kind, str(problem))
+        return
+    if precision == "fp32":
+        remedy = "It works; where a processor multiplies in int8 or bf16, generating is 2 to 3 times faster."
+        yield Finding("Processor", "warning", f"{kind}, computes in fp32", remedy)
     else:
-        yield Finding(
-            "Processor",
-            "warning",
-            f"{kind}, without bf16",
-            "It works; generating and learning take 2 to 3 times longer.",
-        )
+        yield Finding("Processor", "ok", f"{kind}, computes in {precision}")
 
 
 def _memory(settings: Settings) -> Iterator[Finding]:

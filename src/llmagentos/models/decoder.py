@@ -21,6 +21,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from llmagentos.errors import ModelFileError
+from llmagentos.models.pointwise import gated_unit, rms_norm, rotate
+from llmagentos.models.products import PACK_ROWS, FrozenProduct, PackedLinear, choose_precision
 
 ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
 
@@ -140,59 +142,6 @@ def _config(raw: Mapping[str, Any]) -> DecoderConfig:
     )
 
 
-class PackedLinear:
-    """A frozen matrix product, with its weight also laid out as oneDNN likes it where that is to be had.
-
-    The layout saves the packing that a plain product repeats at every call: in fp32 on AVX-512 1.5 to 3 times faster
-    for up to 64 rows, 1.2 to 1.6 times for thousands. It costs the weight's memory once more for each direction.
-    """
-
-    __slots__ = ("_backward", "_forward", "bias", "weight_OI")
-
-    def __init__(self, weight_OI: Tensor, bias: Tensor | None = None) -> None:
-        self.weight_OI = weight_OI
-        self.bias = bias
-        self._forward: Tensor | None = None
-        self._backward: Tensor | None = None
-
-    def pack(self, rows: int, *, backward: bool = False) -> None:
-        """Prepare the layout for about `rows` rows; `backward` the transposed one that a trainer needs."""
-        if self.weight_OI.device.type != "cpu" or not torch.backends.mkldnn.is_available():
-            return
-        weight = self.weight_OI.detach()
-        if backward and self._backward is None:
-            self._backward = torch.ops.mkldnn._reorder_linear_weight(weight.t().contiguous(), rows)
-        elif not backward and self._forward is None:
-            self._forward = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
-
-    def __call__(self, x_NI: Tensor) -> Tensor:
-        """`x W^T + b`, no gradient recorded: see `backward` and `FrozenProduct`."""
-        if self._forward is None or x_NI.shape[0] == 1:  # one row is bound by memory: the plain layout is as good
-            return functional.linear(x_NI, self.weight_OI, self.bias)
-        out: Tensor = torch.ops.mkldnn._linear_pointwise(x_NI, self._forward, self.bias, "none", [], "")
-        return out
-
-    def backward(self, dy_NO: Tensor) -> Tensor:
-        """The gradient of the input, `dy W`."""
-        if self._backward is None:
-            return dy_NO @ self.weight_OI
-        dx: Tensor = torch.ops.mkldnn._linear_pointwise(dy_NO.contiguous(), self._backward, None, "none", [], "")
-        return dx
-
-
-class FrozenProduct(torch.autograd.Function):
-    """`x W^T + b` whose gradient goes to x alone."""
-
-    @staticmethod
-    def forward(ctx: Any, x_NI: Tensor, weight: PackedLinear) -> Tensor:
-        ctx.weight = weight
-        return weight(x_NI)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return ctx.weight.backward(grads[0]), None
-
-
 @dataclass(slots=True)
 class Layer:
     """The weights of one block."""
@@ -267,7 +216,7 @@ class Decoder:
         """Where the weights lie."""
         return self.embedding_VH.device
 
-    def pack(self, rows: int = 32, *, backward: bool = False) -> None:
+    def pack(self, rows: int = PACK_ROWS, *, backward: bool = False) -> None:
         """Lay every weight out for this processor (see `PackedLinear`); again is free."""
         for layer in self.layers:
             for product in layer.products.values():
@@ -283,22 +232,22 @@ class Decoder:
         split, heads = (query + key, value), (config.heads + config.kv_heads, config.head_size)
         x_NH = functional.embedding(tokens_N, self.embedding_VH)
         for index, layer in enumerate(self.layers):
-            normed = _rms_norm(x_NH, layer.input_norm_H, config.norm_eps)
+            normed = rms_norm(x_NH, layer.input_norm_H, config.norm_eps)
             qkv = adapt(index, "qkv", normed, layer.products["qkv"])
             qk, v = qkv.split(split, dim=-1)
             qk_NhD, v_NKD = qk.unflatten(-1, heads), v.unflatten(-1, (config.kv_heads, config.head_size))
             if layer.query_norm_D is not None and layer.key_norm_D is not None:
                 q_NQD, k_NKD = qk_NhD.split([config.heads, config.kv_heads], dim=1)
-                q_NQD = _rms_norm(q_NQD, layer.query_norm_D, config.norm_eps)
-                k_NKD = _rms_norm(k_NKD, layer.key_norm_D, config.norm_eps)
+                q_NQD = rms_norm(q_NQD, layer.query_norm_D, config.norm_eps)
+                k_NKD = rms_norm(k_NKD, layer.key_norm_D, config.norm_eps)
                 qk_NhD = torch.cat([q_NQD, k_NKD], dim=1)
-            q_NQD, k_NKD = _rotate(qk_NhD, cos_N1D, sin_N1D).split([config.heads, config.kv_heads], dim=1)
+            q_NQD, k_NKD = rotate(qk_NhD, cos_N1D, sin_N1D).split([config.heads, config.kv_heads], dim=1)
             context = attend(index, q_NQD, k_NKD, v_NKD)
             x_NH = x_NH + adapt(index, "o", context.flatten(-2), layer.products["o"])
-            normed = _rms_norm(x_NH, layer.post_norm_H, config.norm_eps)
-            gate, up = adapt(index, "gate_up", normed, layer.products["gate_up"]).chunk(2, dim=-1)
-            x_NH = x_NH + adapt(index, "down", functional.silu(gate) * up, layer.products["down"])
-        return _rms_norm(x_NH, self.final_norm_H, config.norm_eps)
+            normed = rms_norm(x_NH, layer.post_norm_H, config.norm_eps)
+            inner_NI = gated_unit(adapt(index, "gate_up", normed, layer.products["gate_up"]))
+            x_NH = x_NH + adapt(index, "down", inner_NI, layer.products["down"])
+        return rms_norm(x_NH, self.final_norm_H, config.norm_eps)
 
     def logits(self, hidden_NH: Tensor) -> Tensor:
         """Float32 logits [N, V]; ask only for the rows that are needed, the product dominates."""
@@ -336,6 +285,11 @@ class _Taker:
         return PackedLinear(weight.contiguous(), torch.cat(known) if len(known) == len(names) else None)
 
 
+def preferred_dtype(device: str = "cpu", precision: str = "auto") -> torch.dtype:
+    """The type of weights and activations under a precision; int8 keeps both in fp32 beside its own weights."""
+    return torch.bfloat16 if choose_precision(precision, device) == "bf16" else torch.float32
+
+
 def keep_memory() -> None:
     """Tell glibc to keep freed blocks: returning them costs a page fault for every page of every activation.
 
@@ -352,28 +306,15 @@ def keep_memory() -> None:
     libc.mallopt(mmap_threshold, 2**25)  # the most that glibc takes; without mapping at all memory grew to 9 GB
 
 
-def preferred_dtype(device: str = "cpu") -> torch.dtype:
-    """bf16 where the device multiplies it natively (CUDA, AVX-512 BF16, AMX), else fp32."""
-    if device.startswith("cuda"):
-        return torch.bfloat16
-    native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return torch.bfloat16 if native() else torch.float32
-
-
-def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    return functional.rms_norm(x, (x.shape[-1],), weight, eps)
-
-
 def _rotary(config: DecoderConfig, length: int) -> tuple[Tensor, Tensor]:
-    """Cosines and signed sines [T, D] in the half-rotated order of Hugging Face's Llama (RoPE, arXiv 2104.09864)."""
+    """Cosines and sines [T, D / 2] (RoPE, arXiv 2104.09864)."""
     half = torch.arange(0, config.head_size, 2, dtype=torch.float64) / config.head_size
     frequency = 1.0 / config.rope_theta**half
     scaling = config.rope_scaling
     if scaling and scaling.get("rope_type") == "llama3":
         frequency = _llama3_frequency(frequency, scaling)
     angles = torch.outer(torch.arange(length, dtype=torch.float64), frequency)
-    sine = angles.sin()
-    return torch.cat([angles, angles], dim=-1).cos().float(), torch.cat([-sine, sine], dim=-1).float()
+    return angles.cos().float(), angles.sin().float()
 
 
 def _llama3_frequency(frequency: Tensor, scaling: Mapping[str, Any]) -> Tensor:
@@ -383,8 +324,3 @@ def _llama3_frequency(frequency: Tensor, scaling: Mapping[str, Any]) -> Tensor:
     turns = original * frequency / (2 * torch.pi)
     ramp = ((turns - low) / (high - low)).clamp(0, 1)
     return frequency * (ramp + (1 - ramp) / factor)
-
-
-def _rotate(x_NhD: Tensor, cos_N1D: Tensor, sin_N1D: Tensor) -> Tensor:
-    """Rotary positions; the sine table carries the sign of its first half."""
-    return torch.addcmul(x_NhD * cos_N1D, x_NhD.roll(x_NhD.shape[-1] // 2, -1), sin_N1D)

@@ -23,8 +23,10 @@ from torch import Tensor
 
 from llmagentos.errors import AdapterError, EngineError, PromptTooLongError
 from llmagentos.models.adapters import BatchAdapters, FusedAdapter, from_peft
-from llmagentos.models.decoder import Decoder, keep_memory
+from llmagentos.models.decoder import Decoder, keep_memory, preferred_dtype
 from llmagentos.models.kv_cache import PrefixStore, RowCache, Span, StepAttention, common_prefix
+from llmagentos.models.products import choose_precision
+from llmagentos.models.quantisation import quantise
 from llmagentos.models.rendering import Renderer
 from llmagentos.models.sampling import sample
 from llmagentos.models.text_stream import TextStream
@@ -102,14 +104,24 @@ class TorchEngine:
         self._worker: threading.Thread | None = None
 
     @classmethod
-    def load(cls, folder: Path, *, threads: int = 0, device: str = "cpu", rows: int = 64) -> TorchEngine:
-        """Load a model folder. `threads` 0 leaves PyTorch's choice, every core this process may use."""
+    def load(
+        cls, folder: Path, *, threads: int = 0, device: str = "cpu", rows: int = 64, precision: str = "auto"
+    ) -> TorchEngine:
+        """Load a model folder.
+
+        `threads` 0 leaves PyTorch's choice, every core this process may use; `precision` is one of
+        `products.Precision`, `ConfigError` where the processor does not have it.
+        """
         if threads > 0:
             torch.set_num_threads(threads)
         keep_memory()
-        decoder = Decoder.load(folder, device=device)
+        chosen = choose_precision(precision, device)
+        decoder = Decoder.load(folder, dtype=preferred_dtype(device, chosen), device=device)
+        renderer = Renderer(folder)
+        if chosen == "int8":
+            quantise(decoder, renderer)
         decoder.pack()
-        return cls(decoder, Renderer(folder), rows=rows)
+        return cls(decoder, renderer, rows=rows)
 
     @property
     def adapters(self) -> tuple[str, ...]:
