@@ -292,14 +292,16 @@ class Cycle:
                 own = self._gate_runs(
                     env, tasks, replace(self.policy(env, live), release=candidate.id, adapter=name), on_progress
                 )
-                best = self.parts.releases.best(skill)
+                played: dict[str, list[Episode]] = {}
                 if skill == candidate.skill:
-                    others = self._gate_runs(env, tasks, self.policy(env, live), on_progress)
-                    target = pair(own, others, skill=skill, reference_release=live.id)
+                    played[live.id] = self._gate_runs(env, tasks, self.policy(env, live), on_progress)
+                    target = pair(own, played[live.id], skill=skill, reference_release=live.id)
                 if skill in live.skills:
+                    best = self.parts.releases.best(skill)
                     reference = self.parts.releases.get(best[0]) if best else live
-                    others = self._gate_runs(env, tasks, self.policy(env, reference), on_progress)
-                    scores = pair(own, others, skill=skill, reference_release=reference.id)
+                    if reference.id not in played:
+                        played[reference.id] = self._gate_runs(env, tasks, self.policy(env, reference), on_progress)
+                    scores = pair(own, played[reference.id], skill=skill, reference_release=reference.id)
                     kept.append(KeptSkill(scores, best[1] if best else None))
             moved = self._divergence(adapter, live)
             return self._gate.judge(candidate, target, kept, divergence=moved, live_skills=live.skills)

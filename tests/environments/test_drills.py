@@ -84,10 +84,25 @@ def test_only_the_exact_answer_is_strictly_right(kind: Kind, level: int) -> None
     (task,) = drills.tasks("gate", 1)
     answer = drills.answer(task)
     assert answer_with(drills, task, f" {answer}\n") == (1.0, True, True)
-    assert answer_with(drills, task, f"The answer is {answer}.") == (FORM_MISSED, False, True)
+    assert answer_with(drills, task, f"The answer is {answer}.") == (FORM_MISSED / 2, False, True)
     assert answer_with(drills, task, answer.replace(" ", ", ") + "!") == (FORM_MISSED, False, True)
     assert answer_with(drills, task, answer + "0") == (0.0, False, False)
     assert answer_with(drills, task, "") == (0.0, False, False)
+
+
+def test_a_right_answer_is_worth_more_the_fewer_words_are_around_it() -> None:
+    drills = Drills(kind="lookup")
+    (task,) = drills.tasks("train", 1)
+    answer = drills.answer(task)
+    replies = (
+        f"I looked at the list and it says that it is {answer}",
+        f"The answer is {answer}",
+        f"It is {answer}",
+        answer,
+    )
+    rewards = [answer_with(drills, task, reply)[0] for reply in replies]
+    assert rewards == sorted(set(rewards))
+    assert rewards[-1] == 1.0
 
 
 @pytest.mark.parametrize("reply", ["", "\x00", "9" * 100_000, "-" * 100_000, "{" * 10_000, "٣٤", "é 你好"])

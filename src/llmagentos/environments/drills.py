@@ -28,8 +28,10 @@ from llmagentos.records.task import Split, Task
 
 NAME = "Drills-v0"
 
-FORM_MISSED = 0.3
-"""Reward of a right answer in a wrong form: enough for learning to begin where the form is never met by chance."""
+FORM_MISSED = 0.5
+"""Most that a right answer in a wrong form is rewarded with."""
+PATIENCE_WORDS = 3
+"""So many needless words halve that: learning can climb to a form that is never met by chance."""
 READ_CHARACTERS = 2000
 """Only the end of a longer reply is searched for numbers; keeps a step's cost independent of its length."""
 
@@ -85,7 +87,9 @@ class Drills(LanguageEnvironment):
         problem, self._problem = cast("Problem", self._problem), None
         success = text.strip() == problem.answer
         lenient = success or last_numbers(text, problem.answer.count(" ") + 1) == problem.answer
-        reward = 1.0 if success else FORM_MISSED if lenient else 0.0
+        needless = len(text.split()) - len(problem.answer.split())
+        near = FORM_MISSED / (1 + max(0, needless) / PATIENCE_WORDS)
+        reward = 1.0 if success else near if lenient else 0.0
         return "", reward, True, False, {"success": success, "lenient": lenient}
 
     @staticmethod

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from llmagentos.environments.support_desk_grammar import COMPOSED_TOOLS
 from llmagentos.environments.support_desk_phrasings import (
     REPORT_PHRASINGS,
     TRAIN_PHRASINGS,
@@ -63,16 +64,28 @@ TRAIN = Pool(
     renamed_tools=(),
     renamed_orders=(),
     synonyms=(
-        ("lookup", "track", "find_order", "show", "get_order", "order_info", "view", "read_order", "see_order",
-         "order_details", "open_order", "check", "locate", "order_data", "display", "lookup_order", "shipment"),
-        ("pay_back", "return_money", "repay", "money_back", "give_refund", "cash_back", "undo_payment", "credit",
-         "refund_customer", "give_money", "refund_now", "payback", "return_cash", "do_refund", "make_refund",
-         "refund_payment", "credit_back"),
-        ("set_address", "move", "new_address", "readdress", "edit_address", "update_address", "fix_address",
-         "switch_address", "set_street", "new_street", "ship_to", "deliver_to", "send_to", "set_delivery",
-         "update_street", "new_place", "edit_delivery"),
-        ("to_human", "hand_over", "pass_on", "call_manager", "raise", "forward", "alert", "to_boss", "get_help",
-         "call_human", "to_colleague", "human", "call_boss", "give_over", "pass_to_human", "manager", "need_human"),
+        (
+            "lookup", "track", "find_order", "show", "get_order", "order_info", "view", "read_order", "see_order",
+            "order_details", "open_order", "check", "locate", "order_data", "display", "lookup_order", "shipment",
+            *COMPOSED_TOOLS[0],
+        ),
+        (
+            "pay_back", "return_money", "repay", "money_back", "give_refund", "cash_back", "undo_payment", "credit",
+            "refund_customer", "give_money", "refund_now", "payback", "return_cash", "do_refund", "make_refund",
+            "refund_payment", "credit_back",
+            *COMPOSED_TOOLS[1],
+        ),
+        (
+            "set_address", "move", "new_address", "readdress", "edit_address", "update_address", "fix_address",
+            "switch_address", "set_street", "new_street", "ship_to", "deliver_to", "send_to", "set_delivery",
+            "update_street", "new_place", "edit_delivery",
+            *COMPOSED_TOOLS[2],
+        ),
+        (
+            "to_human", "hand_over", "pass_on", "call_manager", "raise", "forward", "alert", "to_boss", "get_help",
+            "call_human", "to_colleague", "human", "call_boss", "give_over", "pass_to_human", "manager", "need_human",
+            *COMPOSED_TOOLS[3],
+        ),
     ),
 )  # fmt: skip
 

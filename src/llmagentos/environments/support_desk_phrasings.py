@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from llmagentos.environments.support_desk_grammar import COMPOSED
+
 Intent: TypeAlias = Literal["where", "refund", "address", "complaint"]
 
 INTENTS: tuple[Intent, ...] = ("where", "refund", "address", "complaint")
@@ -42,6 +44,7 @@ TRAIN_PHRASINGS = Phrasings(
     ),
     sentences={
         "where": (
+            *COMPOSED["where"],
             "Where is my {item}?@", "Has my {item} left your shop yet?@", "I'm still waiting for the {item}.@",
             "Can you tell me what is happening with my {item}?@", "Any news about the {item}?@",
             "My {item} has not arrived.@", "My {item} has not come.@ Where is it?", "Please track my {item}.@",
@@ -72,6 +75,7 @@ TRAIN_PHRASINGS = Phrasings(
             "Any sign of my {item}?@",
         ),
         "refund": (
+            *COMPOSED["refund"],
             "I want my money back for the {item}.@", "Please refund the {item}.@",
             "The {item} is not what I hoped for.@ Can I return it?", "I'd like to return the {item}.@",
             "Can I get a refund for the {item}?@", "The {item} broke after a day.@ I want a refund.",
@@ -110,6 +114,7 @@ TRAIN_PHRASINGS = Phrasings(
             "I am sending the {item} back.@ Repay me, please.",
         ),
         "address": (
+            *COMPOSED["address"],
             "Please change the address for my {item}.@< The new one is {address}.>",
             "I have moved.@ Please send the {item} to my new home<, {address}>.",
             "Can you ship the {item} to another address<, {address}>?@",
@@ -161,12 +166,13 @@ TRAIN_PHRASINGS = Phrasings(
             "My {item} must be delivered to a friend<, who lives at {address}>.@",
         ),
         "complaint": (
+            *COMPOSED["complaint"],
             "My lawyer will hear about this {item}!@", "I will sue you over the {item}.@",
             "I'm taking you to court for the {item}.@", "You will get a letter from my lawyer about the {item}.@",
             "I'll go to the police because of the {item}.@", "The {item} burned my hand.@",
             "I cut myself badly on the {item}.@", "My son got hurt by the {item}.@",
             "The {item} gave me an electric shock.@", "The {item} caught fire and I was injured.@",
-            "You charged me twice for the {item}.@", "I paid two times for the {item}.@",
+            "I paid two times for the {item}.@",
             "My card shows the {item} twice.@", "There are two payments for one {item}.@",
             "The {item} was billed double.@", "I was hurt by the {item}.@", "The {item} fell on my foot and broke it.@",
             "My child is in hospital because of the {item}.@", "The {item} made me ill.@",

@@ -93,7 +93,7 @@ class Shop:
             (order,),
         ).fetchone()
         if row is None:
-            return f"error: no order {order[:20]}"
+            return f"error: no order {order[:20]}, ask the customer"
         state, delivered, cents, days, _ = row
         if function == "status":
             self.looked_at.add(order)
