@@ -152,6 +152,34 @@ def test_loss_weighs_runs_by_their_advantages(workshop: Any, own_run: Callable[.
     assert events[0].metrics["reward"] == pytest.approx(4 / 6)
 
 
+def test_what_is_rewarded_with_examples_in_the_prompt_is_learned_and_what_is_not_is_left_alone(
+    workshop: Any, own_run: Callable[..., Episode]
+) -> None:
+    hinted = [own_run(PROMPT, (10, 11), 1.0), own_run(PROMPT, (12,), 0.0)]
+    failed = [own_run(PROMPT, (20 + n,), 0.0) for n in range(3)]
+
+    def practice(adapter: FusedAdapter, asked: Practice) -> list[list[Episode]]:
+        return [hinted] if asked.examples else [failed, failed]
+
+    events, _ = workshop.run(policy_gradient(1), workshop.context("hinted", practice=practice))
+    assert events[0].metrics["loss"] == pytest.approx(-base_logprobs(workshop, hinted)[0] / (2 * 4) / 2.0, rel=1e-4)
+    assert events[0].metrics["reward"] == 0
+
+
+def test_examples_are_shown_only_while_few_succeed(workshop: Any, own_run: Callable[..., Episode]) -> None:
+    for wins, wanted in ((1, True), (2, False)):
+        asked_for: list[int] = []
+
+        def practice(
+            adapter: FusedAdapter, asked: Practice, wins: int = wins, seen: list[int] = asked_for
+        ) -> list[list[Episode]]:
+            seen.append(asked.examples)
+            return [[own_run(PROMPT, (20 + n,), float(n < wins)) for n in range(4)]]
+
+        workshop.run(policy_gradient(1), workshop.context(f"wins-{wins}", practice=practice))
+        assert (2 in asked_for) == wanted
+
+
 def test_group_with_a_reward_that_is_no_number_is_skipped(workshop: Any, own_run: Callable[..., Episode]) -> None:
     mixed = [own_run(PROMPT, (10 + n,), float(n == 0)) for n in range(3)]
     broken = [own_run(PROMPT, (20 + n,), value) for n, value in enumerate([1.0, float("nan"), 0.0])]

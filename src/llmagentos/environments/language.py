@@ -73,6 +73,10 @@ class LanguageEnvironment(gymnasium.Env[str, str]):
         """A fresh policy that plays `task` perfectly, or None where there is no expert."""
         return None
 
+    def answer(self, task: Task) -> str | None:
+        """The one right reply to `task`, where one reply ends it and somebody knows it; else None."""
+        return None
+
 
 def reset_options(task: Task) -> dict[str, JSON]:
     """What to give `reset(options=...)` for `task`."""

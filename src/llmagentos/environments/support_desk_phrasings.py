@@ -40,7 +40,9 @@ TRAIN_PHRASINGS = Phrasings(
         " It was order {order}.", " Order number {order}.", " My order number is {order}.", " Number {order}.",
         " (order {order})", " Order: {order}.", " That is order {order}.", " It has the number {order}.",
         " {order} is the order.", " The order number is {order}.", " I ordered it under number {order}.",
-        " #{order}", " It is {order}.", " For order {order}.",
+        " #{order}", " It is {order}.", " For order {order}.", " The invoice shows {order}.", " Reference {order}.",
+        " Ticket {order}.", " I see {order} on the bill.", " In your mail it is {order}.", " Purchase {order}.",
+        " The label says number {order}.", " You wrote {order}.", ", that is {order}.",
     ),
     sentences={
         "where": (

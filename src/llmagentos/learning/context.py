@@ -42,6 +42,9 @@ class Practice:
     """Another seed draws other tasks and other samples."""
     temperature: float = 1.0
     max_tokens: int | None = None
+    examples: int = 0
+    """Worked examples in the prompt; the runs' transcripts are given back without them. Where nobody can work any,
+    there are no runs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from llmagentos.errors import LearningError
 from llmagentos.kernel.rollouts import Policy, Rollouts
 from llmagentos.learning.context import Practice, Score
 from llmagentos.learning.general import REQUESTS
+from llmagentos.learning.worked import without_examples, worked_examples
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.models.torch_engine import TorchEngine
 from llmagentos.records.episode import Episode
@@ -70,8 +71,17 @@ class Lessons:
 
     def practice(self, adapter: FusedAdapter, asked: Practice) -> list[list[Episode]]:
         """Own runs on fresh training tasks under an adapter that is still being trained."""
-        tasks = self.env.tasks("train", asked.tasks, seed=asked.seed)
-        runs = self._play(adapter, tasks, asked.samples, asked.temperature, asked.seed, "practice", asked.max_tokens)
+        services, env = self._services, self.env
+        shown = worked_examples(env, services.rollouts, asked.examples, seed=asked.seed) if asked.examples else []
+        if asked.examples and not shown:
+            return []
+        tasks = env.tasks("train", asked.tasks, seed=asked.seed)
+        runs = self._play(
+            adapter, tasks, asked.samples, asked.temperature, asked.seed, "practice", asked.max_tokens, shown
+        )
+        if shown:
+            renderer = services.engine.renderer
+            runs = [replace(run, transcript=without_examples(env, run, renderer)) for run in runs]
         return [runs[at : at + asked.samples] for at in range(0, len(runs), asked.samples)]
 
     def evaluate(self, adapter: FusedAdapter) -> Score:
@@ -140,13 +150,15 @@ class Lessons:
         seed: int,
         purpose: str,
         max_tokens: int | None,
+        examples: list[list[str]] | None = None,
     ) -> list[Episode]:
         services, name = self._services, new_id("practice")
         usual = services.policy(self.env)
         sampling = Sampling(max_tokens or usual.sampling.max_tokens, temperature, 1.0, seed)
         services.engine.serve(name, adapter)
         try:
-            policy = replace(usual, release="practice", adapter=name, sampling=sampling)
+            arguments = {**usual.arguments, "examples": examples} if examples else usual.arguments
+            policy = replace(usual, release="practice", adapter=name, sampling=sampling, arguments=arguments)
             return services.rollouts.play(tasks, policy, samples=samples, labels={"purpose": purpose})
         finally:
             services.engine.unload_adapter(name)

@@ -57,7 +57,8 @@ class _RMSNorm(torch.autograd.Function):
         norm_N1 = torch.linalg.vector_norm(x_NH, dim=-1, keepdim=True)
         scale_N1 = norm_N1.square_().div_(x_NH.shape[-1]).add_(eps).rsqrt_()
         ctx.save_for_backward(x_NH, weight_H, scale_N1)
-        return (x_NH * scale_N1).mul_(weight_H)
+        out: Tensor = (x_NH * scale_N1).mul_(weight_H)
+        return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:

@@ -5,13 +5,15 @@ In: groups of own runs on the same task with verifiable rewards. Out: a candidat
 With K runs of a task and rewards R_k, advantage A_k = R_k - mean_{j != k} R_j; gradient of sum_k A_k log p(run_k) over
 its sampled tokens. Groups whose rewards are all alike carry no signal and are skipped. One update for each batch
 of runs: always on-policy, so no ratio and no clipping. Kept skills are replayed by imitation beside it.
+While few own runs succeed, some tasks are played with worked examples in the prompt, and what is rewarded there is
+learned without them (context distillation, arXiv 2209.15189): a form that is never met by chance is so met.
 It does not know what the reward measures.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -40,6 +42,12 @@ class PolicyGradientSettings:
     replay_weight: float = 0.5
     patience: int = 8
     """Steps in a row without any mixed group after which there is nothing to reinforce."""
+    hinted: int = 2
+    """Tasks a step that are played with worked examples in the prompt, while fewer than `hint_until` of the other
+    runs succeed."""
+    examples: int = 2
+    """Worked examples in such a prompt."""
+    hint_until: float = 0.5
     evaluate_every: int = 0
 
 
@@ -61,13 +69,18 @@ class PolicyGradient:
         idle, rewarded = int(run.extra.get("idle", 0)), float(run.extra.get("rewarded", 0))
         while not run.finished and idle < settings.patience:
             practice = Practice(settings.tasks, settings.samples, run.seed(), settings.temperature)
-            groups = context.practice(run.trainer.snapshot(), practice)
+            adapter = run.trainer.snapshot()
+            groups = context.practice(adapter, practice)
             metrics = describe(groups)
-            rewarded += sum(episode.reward > 0 for group in groups for episode in group)
-            mixed = [group for group in groups if is_mixed(group)]
-            idle = 0 if mixed else idle + 1
-            if mixed:
-                metrics |= self._update(run, context, mixed)
+            hinted: list[list[Episode]] = []
+            if settings.hinted and metrics["strict"] < settings.hint_until:
+                asked = replace(practice, tasks=settings.hinted, seed=run.seed(2), examples=settings.examples)
+                hinted = context.practice(adapter, asked)
+            rewarded += sum(episode.reward > 0 for group in groups + hinted for episode in group)
+            lessons = [*lessons_of(groups), *(lesson for lesson in lessons_of(hinted) if lesson[1] > 0)]
+            idle = 0 if lessons else idle + 1
+            if lessons:
+                metrics |= self._update(run, context, lessons)
             run.extra = {"idle": idle, "rewarded": rewarded}
             every = settings.evaluate_every
             if every and (run.done + 1) % every == 0:
@@ -81,13 +94,12 @@ class PolicyGradient:
             )
         return run.candidate(evidence={"stopped": "nothing left to reinforce" if idle >= settings.patience else "plan"})
 
-    def _update(self, run: LearningRun, context: LearningContext, mixed: list[list[Episode]]) -> dict[str, float]:
+    def _update(
+        self, run: LearningRun, context: LearningContext, lessons: list[tuple[Episode, float]]
+    ) -> dict[str, float]:
         settings = self.settings
-        runs, weights = [], []
-        for group in mixed:
-            for episode, advantage in zip(group, leave_one_out([e.reward for e in group]), strict=True):
-                runs.append(from_transcript(episode.transcript))
-                weights.append(advantage)
+        runs = [from_transcript(episode.transcript) for episode, _ in lessons]
+        weights = [advantage for _, advantage in lessons]
         kept = context.replay(settings.replay, run.seed(1)) if settings.replay else []
         logprobs = run.trainer.logprobs([*runs, *(from_transcript(transcript) for transcript in kept)])
         total = settings.tasks * settings.samples
@@ -101,6 +113,16 @@ class PolicyGradient:
         loss.backward()
         metrics["gradient_norm"] = run.trainer.step(run.factor(floor=0.3))
         return metrics
+
+
+def lessons_of(groups: list[list[Episode]]) -> list[tuple[Episode, float]]:
+    """Each run of a mixed group with its advantage."""
+    return [
+        (episode, advantage)
+        for group in groups
+        if is_mixed(group)
+        for episode, advantage in zip(group, leave_one_out([one.reward for one in group]), strict=True)
+    ]
 
 
 def leave_one_out(rewards: list[float]) -> list[float]:
