@@ -8,6 +8,7 @@ Alike for both: one process, warm, greedy, prompts of random plain tokens withou
 shared or remembered from one repetition to the next), and exactly `--tokens` new tokens: `generate` has no end token,
 our engine reads the model through a renderer whose `eos_ids` are empty. They take turns within a repetition. The
 peer never carries an adapter; it runs in fp32 and bf16, and each figure is compared with the faster of the two.
+The engine computes as it does for a user, in `--precision auto`: in int8 where the processor has VNNI.
 `decode` counts the tokens that come after every request has its first one, by the time they take; `end to end`
 counts all new tokens by the time from handing over the prompts to the last token.
 Beside them stand the machine's limits: the model's own matrix products alone with one row a request, and a copy of
@@ -94,7 +95,7 @@ class PromptSource:
 # The contenders.
 
 
-def open_engine(folder: Path, threads: int, rows: int) -> TorchEngine:
+def open_engine(folder: Path, threads: int, rows: int, precision: str = "auto") -> TorchEngine:
     """The engine as users load it, serving also an adapter of the trainer's rank, and never ending a turn."""
     import torch
 
@@ -110,7 +111,7 @@ def open_engine(folder: Path, threads: int, rows: int) -> TorchEngine:
         def eos_ids(self) -> frozenset[int]:
             return frozenset()
 
-    engine = TorchEngine.load(folder, threads=threads, rows=rows)
+    engine = TorchEngine.load(folder, threads=threads, rows=rows, precision=precision)
     engine.renderer = Endless(folder)
     config, settings = engine.decoder.config, AdapterSettings()
     adapter = new_adapter(config, settings.rank, settings.alpha, seed=0)
@@ -190,7 +191,7 @@ def measure_limits(decoder: Decoder, rows: int) -> JSON:
     weights = [product.weight_OI for layer in decoder.layers for product in layer.products.values()]
     weights.append(decoder.head.weight_OI)
     numbers = sum(weight.numel() for weight in weights)
-    found: JSON = {"weights": numbers, "engine_precision": str(decoder.dtype).removeprefix("torch.")}
+    found: JSON = {"weights": numbers, "engine_precision": decoder.precision}
     with torch.inference_mode():
         for name in ("float32", "bfloat16"):
             cast = [weight.to(getattr(torch, name)) for weight in weights]
@@ -201,7 +202,8 @@ def measure_limits(decoder: Decoder, rows: int) -> JSON:
         found["engine's products"] = _product_limit(seconds, rows, numbers)
         source, target = torch.zeros(COPY_BYTES, dtype=torch.uint8), torch.empty(COPY_BYTES, dtype=torch.uint8)
         copied = 2 * COPY_BYTES / _best(lambda: target.copy_(source))  # every byte is read and written
-    step = numbers * decoder.embedding_VH.element_size()
+    width = 1 if decoder.precision == "int8" else decoder.embedding_VH.element_size()
+    step = numbers * width
     found["memory"] = {"gb_per_second": round(copied / 1e9, 1), "tokens_per_second": round(rows * copied / step, 1)}
     return found
 
@@ -246,9 +248,9 @@ class Bench:
     prompts: PromptSource
 
     @classmethod
-    def open(cls, folder: Path, threads: int, rows: int) -> Bench:
+    def open(cls, folder: Path, threads: int, rows: int, precision: str = "auto") -> Bench:
         """Load the model three times: ours, and the peer in both precisions."""
-        engine = open_engine(folder, threads, rows)
+        engine = open_engine(folder, threads, rows, precision)
         peers = {
             name: peer_contender(folder, dtype) for name, dtype in zip(PEERS, ("float32", "bfloat16"), strict=True)
         }
@@ -321,6 +323,7 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, default=64, help="new tokens of a request")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--threads", type=int, default=0, help="0: every core, for both")
+    parser.add_argument("--precision", default="auto", help="of the engine: auto, fp32, bf16 or int8")
     parser.add_argument("--home", type=Path, help="where the model lies or is fetched to")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="a Llama of the model library")
     parser.add_argument("--results", type=Path, default=RESULTS / "decode.json")
@@ -333,7 +336,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = read_options(arguments)
     used = versions("llmagentos", "torch", "transformers")
     units = Units(options.results, "decode", describe_machine(), used, fresh=options.fresh)
-    settings = {key: getattr(options, key) for key in ("model", "tokens", "repetitions", "threads")}
+    settings = {key: getattr(options, key) for key in ("model", "tokens", "repetitions", "threads", "precision")}
     wanted = {
         f"batch {batch}, prompt {prompt}": (batch, prompt) for prompt in options.prompt for batch in options.batch
     }
@@ -347,7 +350,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 from llmagentos.models.library import ModelLibrary
 
                 folder = ModelLibrary(load_settings(options.home).home).pull(options.model)
-                bench = Bench.open(folder, options.threads, max(64, *options.batch))
+                bench = Bench.open(folder, options.threads, max(64, *options.batch), options.precision)
             return bench.measure(batch, prompt, options.tokens, options.repetitions)
 
         found[name] = units.measure(name, settings, measure)

@@ -97,8 +97,8 @@ def plan(*, full: bool = False, quick: bool = False) -> DemoPlan:
     own_runs = PolicyGradient(PolicyGradientSettings(AdapterSettings(learning_rate=2e-4), tasks=6, samples=4))
     drills = PolicyGradient(PolicyGradientSettings(AdapterSettings(learning_rate=5e-4), tasks=6, temperature=0.8))
     lessons = [
-        Lesson(SUPPORT, support, 14.0 if full else 6.0, own_runs if full else None, 2.0),
-        Lesson(DRILLS, drills, 4.0 if full else 2.0),
+        Lesson(SUPPORT, support, 14.0 if full else 5.5, own_runs if full else None, 2.0),
+        Lesson(DRILLS, drills, 4.0 if full else 1.8),
     ]
     if full:
         calling = Imitation(ImitationSettings(AdapterSettings(learning_rate=1e-3), batch=4, pool=128, limit=300))
@@ -316,7 +316,7 @@ def machine(cycle: Cycle) -> Machine:
         cores=os.cpu_count() or 0,
         memory_gb=round(psutil.virtual_memory().total / 2**30, 1),
         threads=torch.get_num_threads(),
-        precision=str(cycle.engine.decoder.dtype).removeprefix("torch."),
+        precision=cycle.engine.decoder.precision,
         system=f"{platform.system()} {platform.release()}",
     )
 

@@ -34,12 +34,15 @@ NAME = "SupportDesk-v0"
 MAX_ACTIONS = 6
 
 INSTRUCTIONS = (
-    "You work at a shop's support desk. Look up an order before you act. If a refund or a new address is refused, "
-    "escalate. Escalate legal threats, injuries and double charges at once. Ask for what is missing."
+    "You work at a shop's support desk. Look up an order before you act. A legal threat, an injury and a double charge "
+    "are complaints. Ask for what is missing."
 )
 
 _ARGUMENTS: dict[str, dict[str, JSON]] = {
-    "status": {"order": {"type": "string"}, "topic": {"type": "string", "enum": ["state", "refund", "address"]}},
+    "status": {
+        "order": {"type": "string"},
+        "topic": {"type": "string", "enum": ["state", "refund", "address", "complaint"]},
+    },
     "refund": {"order": {"type": "string"}},
     "change_address": {"order": {"type": "string"}, "address": {"type": "string"}},
     "escalate": {"order": {"type": "string"}},

@@ -23,7 +23,7 @@ CLOSINGS = {
     "escalate": "A colleague will call you.",
 }
 
-TOPICS: dict[Intent, str] = {"where": "state", "refund": "refund", "address": "address"}
+TOPICS: dict[Intent, str] = {"where": "state", "refund": "refund", "address": "address", "complaint": "complaint"}
 """What an order is looked up for."""
 
 _NUMBER = re.compile(r"\b\d{4}\b")
@@ -39,10 +39,8 @@ def expert_calls(scenario: Scenario) -> list[ToolCall]:
         "change": ToolCall(change, {"order": order, "address": scenario.address}),
         "escalate": ToolCall(escalate, {"order": order}),
     }.get(scenario.outcome)
-    calls = (
-        [] if scenario.intent == "complaint" else [ToolCall(status, {"order": order, "topic": TOPICS[scenario.intent]})]
-    )
-    return [*calls, last] if last else calls
+    look_up = ToolCall(status, {"order": order, "topic": TOPICS[scenario.intent]})
+    return [look_up, last] if last else [look_up]
 
 
 def expert_closing(scenario: Scenario) -> str:

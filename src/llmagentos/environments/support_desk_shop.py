@@ -98,14 +98,14 @@ class Shop:
         if function == "status":
             self.looked_at.add(order)
             allowed = {
-                "state": None,
                 "refund": delivered is None or self.today - delivered <= days,
                 "address": state == "packed",
+                "complaint": False,
             }
-            if topic not in allowed:
-                return f"error: the topic must be one of {', '.join(allowed)}"
-            policy = {} if topic == "state" else {topic: "allowed" if allowed[topic] else "refused"}
-            return json.dumps({"state": state, **policy})
+            if topic != "state" and topic not in allowed:
+                return f"error: the topic must be one of state, {', '.join(allowed)}"
+            verdict = {} if topic == "state" else {topic: "allowed" if allowed[topic] else "escalate"}
+            return json.dumps({"state": state, **verdict})
         if function == "refund":
             self._connection.execute("insert into refunds (ticket, orders, cents) values (1, ?, ?)", (order, cents))
         elif function == "change_address":

@@ -216,6 +216,11 @@ class Decoder:
         """Where the weights lie."""
         return self.embedding_VH.device
 
+    @property
+    def precision(self) -> str:
+        """What its products compute in: fp32, bf16 or int8."""
+        return "int8" if self.head.quantised else "bf16" if self.dtype is torch.bfloat16 else "fp32"
+
     def pack(self, rows: int = PACK_ROWS, *, backward: bool = False) -> None:
         """Lay every weight out for this processor (see `PackedLinear`); again is free."""
         for layer in self.layers:
