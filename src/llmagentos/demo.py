@@ -93,21 +93,21 @@ def plan(*, full: bool = False, quick: bool = False) -> DemoPlan:
             None,
         )
     # Two runs a step: after 360 runs 65 and 72 % on two sets of 96 tasks, where four a step gave 57 and 63 %.
-    support = Imitation(ImitationSettings(AdapterSettings(learning_rate=1e-3), batch=2, pool=128, evaluate_every=100))
+    support = Imitation(ImitationSettings(AdapterSettings(learning_rate=1e-3), batch=2, pool=128, evaluate_every=50))
     own_runs = PolicyGradient(PolicyGradientSettings(AdapterSettings(learning_rate=2e-4), tasks=6, samples=4))
     drills = PolicyGradient(PolicyGradientSettings(AdapterSettings(learning_rate=5e-4), tasks=6, temperature=0.8))
     lessons = [
-        Lesson(SUPPORT, support, 14.0 if full else 5.5, own_runs if full else None, 2.0),
-        Lesson(DRILLS, drills, 4.0 if full else 1.8),
+        Lesson(SUPPORT, support, 14.0 if full else 4.7, own_runs if full else None, 2.0),
+        Lesson(DRILLS, drills, 4.0 if full else 2.3),
     ]
     if full:
         calling = Imitation(ImitationSettings(AdapterSettings(learning_rate=1e-3), batch=4, pool=128, limit=300))
         lessons.append(Lesson(CALLING, calling, 7.0))
-    harm = Imitation(ImitationSettings(AdapterSettings(learning_rate=1e-3), batch=4, pool=64, limit=16))
+    harm = Imitation(ImitationSettings(AdapterSettings(learning_rate=4e-4), batch=4, pool=64, limit=10))
     return DemoPlan(
         tuple(lessons),
         300 if full else 40,
-        CycleSettings(gate_tasks=300 if full else 40, kept_tasks=300 if full else 67, development_tasks=24),
+        CycleSettings(gate_tasks=300 if full else 40, kept_tasks=300 if full else 67, development_tasks=16),
         Lesson(GENEROUS, harm, 0.8),
     )
 

@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 
 from llmagentos.agentos import AgentOS
-from llmagentos.cli.demo import MARK, own_home, show_results
+from llmagentos.cli.demo import MARK, own_home
 from llmagentos.cli.main import run
 from llmagentos.errors import ConfigError
 from llmagentos.records.release import Interval, SkillCheck, Verdict
-from llmagentos.records.results import CycleResults, SkillResult
 
 FACT = "The shop opens at nine."
 
@@ -155,16 +154,6 @@ def test_demo_never_clears_a_folder_that_is_not_its_own(tmp_path: Path) -> None:
         own_home(tmp_path / "out", tmp_path / "shared")
     assert (tmp_path / "out" / "home" / "thesis.txt").read_text() == "mine"
     assert MARK.startswith(".")
-
-
-def test_demo_ends_with_table_matrix_and_verdicts(capsys: pytest.CaptureFixture[str]) -> None:
-    skills = (SkillResult("SupportDesk-v0", 0.1, 0.9, 0.7, 0.88, tasks=150),)
-    show_results(CycleResults(11.2, skills, ((0.1,), (None,)), ("r0", "r1")))
-    said = capsys.readouterr().out
-    assert "+80.0" in said
-    assert "[+70.0, +88.0]" in said
-    assert "–" in said
-    assert "11.2 minutes" in said
 
 
 def test_environment_variable_chooses_the_home(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

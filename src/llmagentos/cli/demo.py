@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from llmagentos.cli.opening import json_option
 from llmagentos.cli.progress import progress
-from llmagentos.cli.screen import as_json, percent, say, table
+from llmagentos.cli.screen import as_json, say
 from llmagentos.errors import ConfigError
-
-if TYPE_CHECKING:
-    from llmagentos.records.results import CycleResults
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 MARK = ".demo-home"
@@ -43,6 +39,7 @@ def demo(context: click.Context, full: bool, quick: bool, out: Path, machine: bo
     from llmagentos.config import load_settings
     from llmagentos.demo import Demonstration, plan
     from llmagentos.reports.page import write_report
+    from llmagentos.reports.terminal import print_results
 
     if full and quick:
         raise click.UsageError("Give --full or --quick, not both.")
@@ -54,8 +51,7 @@ def demo(context: click.Context, full: bool, quick: bool, out: Path, machine: bo
     if machine:
         as_json(results)
         return
-    show_results(results)
-    say(f"Report: {page.resolve()}", style="bold")
+    print_results(results, page.resolve())
     say(f"Talk to what it learned: llmagentos --home {home} chat")
 
 
@@ -83,24 +79,3 @@ def _remove(part: Path) -> None:
         shutil.rmtree(part)
     else:
         part.unlink()
-
-
-def show_results(results: CycleResults) -> None:
-    """The table of skills, the retention matrix and the verdicts."""
-    rows = [
-        (skill.name, percent(skill.before), percent(skill.after), f"{100 * (skill.after - skill.before):+.1f}",
-         f"[{100 * skill.low:+.1f}, {100 * skill.high:+.1f}]", skill.learner, skill.tasks)
-        for skill in results.skills
-    ]  # fmt: skip
-    table("Held-out success", ["skill", "before", "after", "points", "95 % interval", "learner", "tasks"], rows)
-    matrix = [
-        (release, *("–" if cell is None else percent(cell) for cell in row))
-        for release, row in zip(results.releases, results.retention, strict=True)
-    ]
-    table("Retention: each release on each skill", ["release", *(skill.name for skill in results.skills)], matrix)
-    verdicts = [
-        (one.candidate, one.skill, f"released as {one.release}" if one.released else "refused", one.reason)
-        for one in results.verdicts
-    ]
-    table("Verdicts of the gate", ["candidate", "skill", "", "reason"], verdicts)
-    say(f"{results.minutes:.1f} minutes, {results.model}")

@@ -26,8 +26,9 @@ from llmagentos.records.release import Artefact, Candidate
 CALIBRATION = 6
 """Steps after which the plan is made, from the median time of all but the first: one that had to fetch or generate
 something first must not shorten the whole run."""
-CORRECTION = 24
-"""Step at which the plan is made once more, for a machine that was busy at the beginning."""
+CORRECTIONS = (8, 12, 18, 26)
+"""Steps at which the plan is made once more, from the latest steps: a machine may have been busy at the beginning, and
+practice gets faster as replies get shorter."""
 
 
 class LearningRun:
@@ -103,11 +104,11 @@ class LearningRun:
         )
 
     def _plan(self) -> None:
-        if self.done > CORRECTION:
+        if self.done > CORRECTIONS[-1]:
             return
-        self._marks.append(self.context.clock())
-        first = not self.planned and len(self._marks) >= CALIBRATION
-        if not first and not (self.done == CORRECTION and len(self._marks) > CALIBRATION):
+        self._marks = [*self._marks, self.context.clock()][-CALIBRATION:]
+        first = not self.planned
+        if len(self._marks) < CALIBRATION or not (first or self.done in CORRECTIONS):
             return
         each = median(later - earlier for earlier, later in pairwise(self._marks))
         left = self.context.minutes * 60 - self.seconds
