@@ -3,8 +3,8 @@
 In: settings and a context. Out: progress events, a learning rate that follows the plan, a finished candidate.
 It does not know any loss.
 
-The number of steps is planned once, from the time of the first steps, and is part of the checkpoint: from then on
-a run depends on steps and never on the clock, so that a killed run resumes to the same result.
+The number of steps is planned from the time of the first ones, corrected a few times, and part of the checkpoint: a
+resumed run depends on steps and never on the clock, so that a killed run resumes to the same result.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ something first must not shorten the whole run."""
 CORRECTIONS = (8, 12, 18, 26)
 """Steps at which the plan is made once more, from the latest steps: a machine may have been busy at the beginning, and
 practice gets faster as replies get shorter."""
+TOLERANCE = 0.1
+"""A plan is left alone when the new one differs by less than this share."""
 
 
 class LearningRun:
@@ -50,6 +52,8 @@ class LearningRun:
         """The learner's own state: kept in the checkpoint, numbers and text only."""
         self._spent = 0.0
         self._marks: list[float] = []
+        self._settled = False
+        """Whether the plan came with a checkpoint: a resumed run keeps it, however fast it is now."""
         self._began = context.clock()
         self._resume()
 
@@ -64,6 +68,7 @@ class LearningRun:
             )
         self.trainer.restore(saved["trainer"])
         self.done, self.planned = int(saved["done"]), int(saved["planned"])
+        self._settled = self.planned > 0
         self.curve, self.extra = list(saved["curve"]), dict(saved["extra"])
         self._spent = float(saved["spent"])
 
@@ -104,7 +109,7 @@ class LearningRun:
         )
 
     def _plan(self) -> None:
-        if self.done > CORRECTIONS[-1]:
+        if self._settled or self.done > CORRECTIONS[-1]:
             return
         self._marks = [*self._marks, self.context.clock()][-CALIBRATION:]
         first = not self.planned
@@ -112,7 +117,9 @@ class LearningRun:
             return
         each = median(later - earlier for earlier, later in pairwise(self._marks))
         left = self.context.minutes * 60 - self.seconds
-        self.planned = min(self.limit, self.done + max(0, int(left / max(each, 1e-6))))
+        planned = min(self.limit, self.done + max(0, int(left / max(each, 1e-6))))
+        if first or abs(planned - self.planned) > TOLERANCE * self.planned:
+            self.planned = planned
 
     def save(self) -> None:
         """Write the checkpoint."""
