@@ -33,7 +33,7 @@ def demo(context: click.Context, full: bool, quick: bool, out: Path, machine: bo
     """Learn two skills on this machine, keep the first while learning the second, and refuse a harmful update.
 
     It runs in a home of its own under the report's folder, so that what you have is neither seen nor changed; fetched
-    models are shared. About 15 minutes on two cores. Ends with a table, a retention matrix and an HTML report.
+    models are shared. 15 to 18 minutes on two cores. Ends with a table, a retention matrix and an HTML report.
     """
     from llmagentos.agentos import AgentOS
     from llmagentos.config import load_settings
