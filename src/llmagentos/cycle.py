@@ -23,6 +23,7 @@ from llmagentos.learning.checkpoints import FileCheckpoint
 from llmagentos.learning.context import Learner, LearningContext
 from llmagentos.learning.lessons import Lessons, LessonServices
 from llmagentos.learning.strategy import PROBE_SAMPLES, PROBE_TASKS, Choice, choose, learner_named
+from llmagentos.learning.worked import has_expert
 from llmagentos.models.adapters import FusedAdapter, from_peft, read_adapter
 from llmagentos.models.torch_engine import TorchEngine
 from llmagentos.records.episode import Episode
@@ -193,7 +194,7 @@ class Cycle:
         """The learner for an environment (see `learning.strategy`)."""
         if learner != "auto":
             return Choice(learner_named(learner).name, "as asked for")  # type: ignore[arg-type]
-        if self._has_expert(env) or self._runs_of(env.skill, by_people=True):
+        if has_expert(env) or self._runs_of(env.skill, by_people=True):
             return choose(env.skill, demonstrations=True, probe=())
         policy = self.policy(env, self.parts.releases.live())
         runs = self.rollouts.play(
@@ -363,9 +364,6 @@ class Cycle:
     def _checkpoint(self, name: str) -> FileCheckpoint:
         safe = "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in name)
         return FileCheckpoint(self.parts.settings.home / "checkpoints" / f"{safe}.safetensors")
-
-    def _has_expert(self, env: LanguageEnvironment) -> bool:
-        return env.expert(env.tasks("train", 1)[0]) is not None
 
     def _runs_of(self, skill: str, *, by_people: bool) -> list[Transcript]:
         """Stored successful training runs of a skill: corrected or shown by people, or the agent's own."""

@@ -179,7 +179,7 @@ class Demonstration:
         policy = self.cycle.policy(env, base)
         tasks = env.tasks("report", self.plan.report_tasks)
         zero = self._play(env, tasks, policy, "zero-shot")
-        examples = worked_examples(env, self.cycle.rollouts, EXAMPLES)
+        examples = worked_examples(env, self.cycle.rollouts, env.tasks("train", EXAMPLES, seed=1))
         few = (
             self._play(env, tasks, replace(policy, arguments={"examples": examples}), "few-shot") if examples else zero
         )

@@ -9,9 +9,8 @@ import pytest
 
 from llmagentos.environments.drills import FORM_MISSED, Drills, last_numbers
 from llmagentos.environments.drills_problems import KINDS, LEVELS, Kind, make_problem, split_of
-from llmagentos.environments.language import reset_options
 from llmagentos.errors import ConfigError, EnvironmentFault
-from llmagentos.records.task import SPLITS, Split, Task
+from llmagentos.records.task import SPLITS, Split, Task, reset_options
 
 
 def answer_with(drills: Drills, task: Task, reply: str) -> tuple[float, bool, bool]:

@@ -14,12 +14,11 @@ import pytest
 from llmagentos.environments import function_questions
 from llmagentos.environments.function_calling import NO_TOOL, FunctionCalling, call_fits, expert_reply, shorten
 from llmagentos.environments.function_questions import CATEGORIES, Question, fetch_questions, read_questions, split_of
-from llmagentos.environments.language import reset_options
 from llmagentos.environments.registry import make
 from llmagentos.errors import ConfigError, ModelFileError
 from llmagentos.programs.opening import system_text
 from llmagentos.programs.parsing import parse_call
-from llmagentos.records.task import SPLITS, Task
+from llmagentos.records.task import SPLITS, Task, reset_options
 
 WEATHER = {
     "name": "weather.get",

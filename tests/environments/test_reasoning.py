@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from llmagentos.environments.language import reset_options
 from llmagentos.environments.reasoning import Reasoning, last_parts
 from llmagentos.environments.registry import make
 from llmagentos.errors import ConfigError, MissingExtraError
+from llmagentos.records.task import reset_options
 
 
 class Doubling:

@@ -10,9 +10,10 @@ import gymnasium
 import pytest
 
 import llmagentos.environments  # noqa: F401 (registers the built-in environments)
-from llmagentos.environments.language import LanguageEnvironment, reset_options
+from llmagentos.environments.language import LanguageEnvironment
 from llmagentos.environments.registry import BUILT_IN, describe, make, names
 from llmagentos.errors import ConfigError, EnvironmentFault, NotFoundError
+from llmagentos.records.task import reset_options
 
 PLAIN_FILE = """
 import gymnasium

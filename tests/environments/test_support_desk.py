@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from llmagentos.environments.language import Policy, reset_options
+from llmagentos.environments.language import Policy
 from llmagentos.environments.support_desk import SupportDesk, tool_specs
 from llmagentos.environments.support_desk_baselines import BASELINES, expert_calls, expert_closing
 from llmagentos.environments.support_desk_data import CANONICAL_TOOLS, REPORT, TRAIN, TUNE, Pool
@@ -18,7 +18,7 @@ from llmagentos.environments.support_desk_scenario import Scenario, make_scenari
 from llmagentos.errors import ConfigError, EnvironmentFault
 from llmagentos.programs.parsing import render_call
 from llmagentos.records.message import ToolCall
-from llmagentos.records.task import SPLITS, Split, Task
+from llmagentos.records.task import SPLITS, Split, Task, reset_options
 
 
 def play(desk: SupportDesk, policy: Policy, task: Task) -> tuple[dict[str, Any], list[tuple[str, str]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,38 +11,43 @@ from llmagentos.agentos import AgentOS
 from llmagentos.environments.drills import Drills
 from llmagentos.environments.support_desk import SupportDesk
 from llmagentos.kernel.rollouts import Policy, Rollouts
+from llmagentos.learning.context import Practice
+from llmagentos.learning.lessons import Lessons
 from llmagentos.learning.worked import without_examples, worked_examples
+from llmagentos.models.adapters import new_adapter
 from llmagentos.models.rendering import Renderer
 from llmagentos.records.generation import Sampling
 
 
 def test_answers_are_worked_examples_of_exercises(rollouts: Rollouts) -> None:
     env = Drills(kind="lookup")
-    examples = worked_examples(env, rollouts, 3)
-    assert len(examples) == 3
-    for (question, answer), task in zip(examples, env.tasks("train", 3, seed=1), strict=True):
+    tasks = env.tasks("train", 3)
+    for (question, answer), task in zip(worked_examples(env, rollouts, tasks), tasks, strict=True):
         assert env.reset(seed=task.seed, options={"split": "train"})[0] == question
         assert env.step(answer)[1] == 1.0
 
 
 def test_the_expert_works_examples_of_conversations(rollouts: Rollouts) -> None:
-    (example,) = worked_examples(SupportDesk(), rollouts, 1)
+    desk = SupportDesk()
+    (example,) = worked_examples(desk, rollouts, desk.tasks("train", 1))
     assert len(example) % 2 == 0
     assert len(example) >= 4
 
 
 def test_nobody_who_knows_gives_no_examples(rollouts: Rollouts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Drills, "answer", lambda self, task: None)
-    assert worked_examples(Drills(), rollouts, 2) == []
+    drills = Drills()
+    assert worked_examples(drills, rollouts, drills.tasks("train", 2)) == []
 
 
 @pytest.mark.parametrize("env", [Drills(kind="lookup"), SupportDesk()])
 def test_examples_leave_the_transcript_and_nothing_else_does(
     env: Drills | SupportDesk, rollouts: Rollouts, tiny_model: Path
 ) -> None:
-    tasks = env.tasks("train", 2)
+    tasks, others = env.tasks("train", 2), env.tasks("train", 2, seed=1)
     policy = Policy("r0", sampling=Sampling(max_tokens=6))
-    shown = Policy("r0", sampling=Sampling(max_tokens=6), arguments={"examples": worked_examples(env, rollouts, 2)})
+    examples = worked_examples(env, rollouts, others)
+    shown = Policy("r0", sampling=Sampling(max_tokens=6), arguments={"examples": examples})
     renderer = Renderer(tiny_model)
     for plain, hinted in zip(rollouts.play(tasks, policy), rollouts.play(tasks, shown), strict=True):
         found = without_examples(env, hinted, renderer)
@@ -54,8 +60,30 @@ def test_examples_leave_the_transcript_and_nothing_else_does(
         assert found.trainable[start:] == hinted.transcript.trainable[kept:]
 
 
+@pytest.mark.parametrize("env", [Drills(kind="lookup"), SupportDesk()])
+def test_no_task_is_practised_with_its_own_answer_in_the_prompt(
+    env: Drills | SupportDesk, system: AgentOS, tiny_model: Path
+) -> None:
+    cycle = system.cycle
+    adapter = new_adapter(cycle.engine.decoder.config, 2, 4.0, seed=0)
+    lessons = Lessons(cycle._services(cycle.parts.releases.live()), env, 0, ())
+    lessons.practice(adapter, Practice(tasks=3, samples=1, seed=5, max_tokens=4, examples=2))
+    played = [episode for episode in cycle.parts.episodes.select(limit=50) if episode.release == "practice"]
+    assert len(played) == 3
+    renderer = Renderer(tiny_model)
+    for episode in played:
+        transcript = episode.transcript
+        prompt = renderer.decode(transcript.tokens[: transcript.trainable.index(True)])
+        assert prompt.count("assistant") > 2
+        assert prompt.count(episode.observation) == 1
+
+
 @pytest.fixture
-def rollouts(tmp_path: Path, tiny_model: Path) -> Rollouts:
-    system = AgentOS(tmp_path / "home", str(tiny_model))
-    yield system.cycle.rollouts
-    system.close()
+def rollouts(system: AgentOS) -> Rollouts:
+    return system.cycle.rollouts
+
+
+@pytest.fixture
+def system(tmp_path: Path, tiny_model: Path) -> Iterator[AgentOS]:
+    with AgentOS(tmp_path / "home", str(tiny_model)) as opened:
+        yield opened

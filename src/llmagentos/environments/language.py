@@ -35,9 +35,9 @@ class LanguageEnvironment(gymnasium.Env[str, str]):
     object `{"tool": {"argument": value}}` is a call; anything else is a message to the person.
 
     `reset(seed, options)` returns the first observation and info with `instructions` (text) and `tools` (a tuple
-    of `ToolSpec`); its options are the task's own with `split` added (see `reset_options`), and without a split the
-    task is one of `train`. `step` returns Gymnasium's five; when the episode ends, info has `success` (strict) and
-    `lenient`, both bool.
+    of `ToolSpec`); its options are the task's own with `split` added (see `records.task.reset_options`), and without
+    a split the task is one of `train`. `step` returns Gymnasium's five; when the episode ends, info has `success`
+    (strict) and `lenient`, both bool.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 (Gymnasium's own declaration)
@@ -76,11 +76,6 @@ class LanguageEnvironment(gymnasium.Env[str, str]):
     def answer(self, task: Task) -> str | None:
         """The one right reply to `task`, where one reply ends it and somebody knows it; else None."""
         return None
-
-
-def reset_options(task: Task) -> dict[str, JSON]:
-    """What to give `reset(options=...)` for `task`."""
-    return {**task.options, "split": task.split}
 
 
 def check_split(split: str) -> Split:

@@ -17,7 +17,7 @@ from llmagentos.kernel.collaborators import Env
 from llmagentos.records.calls import ActResult, Observation
 from llmagentos.records.identity import JSON
 from llmagentos.records.message import ToolSpec
-from llmagentos.records.task import Task
+from llmagentos.records.task import Task, reset_options
 
 ResultT = TypeVar("ResultT")
 
@@ -35,8 +35,7 @@ class Stage:
     def observe(self) -> Observation:
         """Reset to the task."""
         task = self._task
-        options = {**task.options, "split": task.split}
-        answer: Any = self._guard("was reset", lambda: self._env.reset(seed=task.seed, options=options))
+        answer: Any = self._guard("was reset", lambda: self._env.reset(seed=task.seed, options=reset_options(task)))
         if not isinstance(answer, tuple) or len(answer) != 2 or not isinstance(answer[1], Mapping):
             raise EnvironmentFault(
                 f"{task.environment}: reset() must return (observation, info), got {_brief(answer)}."

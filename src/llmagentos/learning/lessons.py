@@ -14,7 +14,7 @@ from llmagentos.errors import LearningError
 from llmagentos.kernel.rollouts import Policy, Rollouts
 from llmagentos.learning.context import Practice, Score
 from llmagentos.learning.general import REQUESTS
-from llmagentos.learning.worked import without_examples, worked_examples
+from llmagentos.learning.worked import expert_runs, without_examples, worked_examples
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.models.torch_engine import TorchEngine
 from llmagentos.records.episode import Episode
@@ -72,10 +72,11 @@ class Lessons:
     def practice(self, adapter: FusedAdapter, asked: Practice) -> list[list[Episode]]:
         """Own runs on fresh training tasks under an adapter that is still being trained."""
         services, env = self._services, self.env
-        shown = worked_examples(env, services.rollouts, asked.examples, seed=asked.seed) if asked.examples else []
+        drawn = env.tasks("train", asked.examples + asked.tasks, seed=asked.seed)
+        shown = worked_examples(env, services.rollouts, drawn[: asked.examples])
         if asked.examples and not shown:
             return []
-        tasks = env.tasks("train", asked.tasks, seed=asked.seed)
+        tasks = drawn[asked.examples :]
         runs = self._play(
             adapter, tasks, asked.samples, asked.temperature, asked.seed, "practice", asked.max_tokens, shown
         )
@@ -130,9 +131,7 @@ class Lessons:
 
     def _shown(self, env: LanguageEnvironment, count: int, seed: int) -> list[Transcript]:
         tasks = env.tasks("train", count, seed=seed % 1_000_000)
-        if not tasks or env.expert(tasks[0]) is None:
-            return []
-        episodes = self._services.rollouts.demonstrate(tasks, lambda task: env.expert(task))  # type: ignore[arg-type,return-value]
+        episodes = expert_runs(env, self._services.rollouts, tasks)
         return [episode.transcript for episode in episodes if episode.success]
 
     def _own(self, env: LanguageEnvironment, seed: int) -> list[Transcript]:

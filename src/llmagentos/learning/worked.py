@@ -1,13 +1,14 @@
 """Worked examples: how a task is done, shown in the prompt and, where wanted, taken out of the transcript again.
 
-In: an environment with an expert or known answers. Out: conversations for the prompt; transcripts of runs that were
-played with them, as if they had not been there: what a prompt teaches can so be learned (context distillation,
-arXiv 2209.15189).
+In: an environment with an expert or known answers, and tasks. Out: the expert's runs; conversations for the prompt;
+transcripts of runs that were played with them, as if they had not been there: what a prompt teaches can so be learned
+(context distillation, arXiv 2209.15189).
 It does not know who plays or learns.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from llmagentos.kernel.rollouts import Rollouts
@@ -15,26 +16,40 @@ from llmagentos.models.rendering import Renderer
 from llmagentos.programs.opening import opening
 from llmagentos.records.episode import Episode
 from llmagentos.records.message import Message
-from llmagentos.records.task import Task
+from llmagentos.records.task import Task, reset_options
 from llmagentos.records.transcript import TRAINABLE, Transcript
 
 if TYPE_CHECKING:
     from llmagentos.environments.language import LanguageEnvironment
 
 
-def worked_examples(env: LanguageEnvironment, rollouts: Rollouts, count: int, seed: int = 1) -> list[list[str]]:
-    """Up to `count` conversations `[observation, reply, ...]` of the training split; none where nobody knows how."""
-    tasks = env.tasks("train", count, seed=seed)
-    if tasks and env.expert(tasks[0]) is not None:
-        shown = rollouts.demonstrate(tasks, lambda task: env.expert(task))  # type: ignore[arg-type,return-value]
+def has_expert(env: LanguageEnvironment) -> bool:
+    """Whether somebody plays this environment perfectly."""
+    return env.expert(env.tasks("train", 1)[0]) is not None
+
+
+def expert_runs(env: LanguageEnvironment, rollouts: Rollouts, tasks: Sequence[Task]) -> list[Episode]:
+    """The expert's runs of `tasks`; none where there is no expert."""
+    if not has_expert(env):
+        return []
+    return rollouts.demonstrate(tasks, lambda task: env.expert(task))  # type: ignore[arg-type,return-value]
+
+
+def worked_examples(env: LanguageEnvironment, rollouts: Rollouts, tasks: Sequence[Task]) -> list[list[str]]:
+    """A conversation `[observation, reply, ...]` of each of `tasks` that somebody knows how to do.
+
+    None of `tasks` may be played with these examples in the prompt: it would find its own answer there.
+    """
+    shown = expert_runs(env, rollouts, tasks)
+    if shown:
         return [_conversation(episode) for episode in shown]
-    answers = [(_observation(env, task), env.answer(task)) for task in tasks]
-    return [[observation, answer] for observation, answer in answers if answer is not None]
+    answers = [(task, env.answer(task)) for task in tasks]
+    return [[_observation(env, task), answer] for task, answer in answers if answer is not None]
 
 
 def without_examples(env: LanguageEnvironment, episode: Episode, renderer: Renderer) -> Transcript:
     """The transcript of a run without the examples of its prompt; every sampled token stays as it was."""
-    info = env.reset(seed=episode.task.seed, options={**episode.task.options, "split": episode.task.split})[1]
+    info = env.reset(seed=episode.task.seed, options=reset_options(episode.task))[1]
     first = Message("user", episode.observation, outside=True)
     plain = renderer.render(opening(info["instructions"], info["tools"], (), first), first=True)
     segments = episode.transcript.segments
@@ -43,7 +58,7 @@ def without_examples(env: LanguageEnvironment, episode: Episode, renderer: Rende
 
 
 def _observation(env: LanguageEnvironment, task: Task) -> str:
-    return env.reset(seed=task.seed, options={**task.options, "split": task.split})[0]
+    return env.reset(seed=task.seed, options=reset_options(task))[0]
 
 
 def _conversation(episode: Episode) -> list[str]:

@@ -40,6 +40,11 @@ class Task:
         return f"{self.environment}/{self.split}/{self.seed}" + (f"/{extra}" if extra else "")
 
 
+def reset_options(task: Task) -> dict[str, JSON]:
+    """What to give `reset(options=...)` for `task`."""
+    return {**task.options, "split": task.split}
+
+
 @dataclass(frozen=True, slots=True)
 class Reward:
     """A number with its source."""
