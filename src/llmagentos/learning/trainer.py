@@ -51,11 +51,7 @@ class AdapterSettings:
 
     rank: int = 16
     alpha: float = 32.0
-    lowest: int = 0
-    """First layer that is adapted; the layers below it need no backward pass."""
     learning_rate: float = 1e-3
-    b_ratio: float = 1.0
-    """Learning rate of B relative to A's (LoRA+, arXiv 2402.12354)."""
     weight_decay: float = 0.0
     clip: float = 1.0
     """Largest norm of the whole gradient."""
@@ -92,7 +88,7 @@ class AdapterTrainer:
         self.decoder = decoder
         self.settings = settings
         config = decoder.config
-        fresh = start or new_adapter(config, settings.rank, settings.alpha, seed, settings.lowest)
+        fresh = start or new_adapter(config, settings.rank, settings.alpha, seed)
         self.rank, self.alpha = fresh.rank, fresh.alpha
         self.pairs = {
             key: tuple(t.detach().float().to(decoder.device).clone().requires_grad_() for t in pair)
@@ -101,9 +97,9 @@ class AdapterTrainer:
         groups = {group for _, group in self.pairs}
         self._masks = {group: block_mask(config, group, self.rank).to(decoder.device) for group in groups}
         self.parameters = [tensor for pair in self.pairs.values() for tensor in pair]
-        rates = [settings.learning_rate, settings.learning_rate * settings.b_ratio]
         self.optimiser = torch.optim.AdamW(
-            [{"params": self.parameters[part::2], "lr": rate, "peak": rate} for part, rate in enumerate(rates)],
+            self.parameters,
+            lr=settings.learning_rate,
             betas=(0.9, settings.beta2),
             weight_decay=settings.weight_decay,
             foreach=True,
@@ -153,7 +149,7 @@ class AdapterTrainer:
         norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip))
         if math.isfinite(norm):
             for options in self.optimiser.param_groups:
-                options["lr"] = options["peak"] * factor
+                options["lr"] = self.settings.learning_rate * factor
             self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         return norm if math.isfinite(norm) else math.inf

@@ -53,14 +53,13 @@ class FusedAdapter:
         return FusedAdapter(self.rank, self.alpha, pairs)
 
 
-def new_adapter(config: DecoderConfig, rank: int, alpha: float, seed: int, lowest: int = 0) -> FusedAdapter:
-    """A fresh adapter on all products from layer `lowest` on: A as Kaiming uniform, B zero, so that it changes nothing
-    yet."""
+def new_adapter(config: DecoderConfig, rank: int, alpha: float, seed: int) -> FusedAdapter:
+    """A fresh adapter on all products: A as Kaiming uniform, B zero, so that it changes nothing yet."""
     if rank < 1:
         raise AdapterError(f"An adapter's rank must be at least 1, not {rank}.")
     generator = torch.Generator().manual_seed(seed)
     pairs = {}
-    for layer in range(min(lowest, config.layers - 1), config.layers):
+    for layer in range(config.layers):
         for group in GROUPS:
             inputs, outputs = config.group_inputs[group], config.group_outputs[group]
             bound = 1.0 / inputs**0.5
