@@ -18,7 +18,7 @@ from llmagentos.evaluation.divergence import REQUESTS, divergence
 from llmagentos.evaluation.gate import Gate, GateRules, KeptSkill
 from llmagentos.evaluation.metrics import Score, pair, score
 from llmagentos.evaluation.suite import JournalUses, Skill, SkillSuite
-from llmagentos.kernel.rollouts import Policy, Rollouts
+from llmagentos.kernel.rollouts import Policy, Rollouts, Series
 from llmagentos.learning.checkpoints import FileCheckpoint
 from llmagentos.learning.context import Learner, LearningContext
 from llmagentos.learning.lessons import Lessons, LessonServices
@@ -32,7 +32,7 @@ from llmagentos.records.message import Message
 from llmagentos.records.process import Limits
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Candidate, Release, Verdict
-from llmagentos.records.task import Split, Task
+from llmagentos.records.task import Split
 from llmagentos.records.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -89,6 +89,14 @@ class SkillReport:
             f"[{strict.low:.0%}, {strict.high:.0%}], {lenient.estimate:.0%} lenient, "
             f"{self.score.tasks} {self.split} tasks"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """A skill's fresh gate tasks and who plays them, by the name of the release."""
+
+    skill: str
+    series: dict[str, Series]
 
 
 def _quiet(event: Progress) -> None:
@@ -282,38 +290,46 @@ class Cycle:
         name = f"candidate:{candidate.id}"
         self.engine.serve(name, adapter)
         try:
-            kept = []
-            target = None
-            for skill in dict.fromkeys(
-                [*live.skills, *([candidate.skill] if candidate.change == "improvement" else [])]
-            ):
-                env = self.environment(skill)
-                count = self.settings.kept_tasks if skill in live.skills else self.settings.gate_tasks
-                tasks = self._suite(env).tasks("gate", count)
-                own = self._gate_runs(
-                    env, tasks, replace(self.policy(env, live), release=candidate.id, adapter=name), on_progress
-                )
-                played: dict[str, list[Episode]] = {}
-                if skill == candidate.skill:
-                    played[live.id] = self._gate_runs(env, tasks, self.policy(env, live), on_progress)
-                    target = pair(own, played[live.id], skill=skill, reference_release=live.id)
-                if skill in live.skills:
-                    best = self.parts.releases.best(skill)
-                    reference = self.parts.releases.get(best[0]) if best else live
-                    if reference.id not in played:
-                        played[reference.id] = self._gate_runs(env, tasks, self.policy(env, reference), on_progress)
-                    scores = pair(own, played[reference.id], skill=skill, reference_release=reference.id)
-                    kept.append(KeptSkill(scores, best[1] if best else None))
+            matches = self._matches(candidate, live, name)
+            series = [one for match in matches for one in match.series.values()]
+            episodes = iter(self.rollouts.play_together(series, on_progress=on_progress))
+            runs = [{player: next(episodes) for player in match.series} for match in matches]
             moved = self._divergence(adapter, live)
-            return self._gate.judge(candidate, target, kept, divergence=moved, live_skills=live.skills)
         finally:
             self.engine.unload_adapter(name)
+        target, kept = None, []
+        for match, played in zip(matches, runs, strict=True):
+            own = played[candidate.id]
+            if match.skill == candidate.skill:
+                target = pair(own, played[live.id], skill=match.skill, reference_release=live.id)
+            if match.skill in live.skills:
+                best = self.parts.releases.best(match.skill)
+                reference = best[0] if best else live.id
+                scores = pair(own, played[reference], skill=match.skill, reference_release=reference)
+                kept.append(KeptSkill(scores, best[1] if best else None))
+        return self._gate.judge(candidate, target, kept, divergence=moved, live_skills=live.skills)
 
-    def _gate_runs(
-        self, env: LanguageEnvironment, tasks: Sequence[Task], policy: Policy, on_progress: OnProgress
-    ) -> list[Episode]:
-        stage = f"gate: {env.skill} by {policy.release.split(':')[0]}"
-        return self.rollouts.play(tasks, policy, stage=stage, labels={"purpose": "gate"}, on_progress=on_progress)
+    def _matches(self, candidate: Candidate, live: Release, adapter: str) -> list[_Match]:
+        """For each kept skill and the one to be improved: who plays its fresh gate tasks beside the candidate."""
+        improved = [candidate.skill] if candidate.change == "improvement" else []
+        matches = []
+        for skill in dict.fromkeys([*live.skills, *improved]):
+            env = self.environment(skill)
+            count = self.settings.kept_tasks if skill in live.skills else self.settings.gate_tasks
+            tasks = self._suite(env).tasks("gate", count)
+            policies = [replace(self.policy(env, live), release=candidate.id, adapter=adapter)]
+            if skill == candidate.skill:
+                policies.append(self.policy(env, live))
+            if skill in live.skills:
+                best = self.parts.releases.best(skill)
+                policies.append(self.policy(env, self.parts.releases.get(best[0]) if best else live))
+            series = {}
+            for policy in policies:
+                player = "the candidate" if policy.release == candidate.id else policy.release
+                stage = f"gate: {skill} by {player}"
+                series[policy.release] = Series(tasks, policy, stage=stage, labels={"purpose": "gate"})
+            matches.append(_Match(skill, series))
+        return matches
 
     def _divergence(self, adapter: FusedAdapter, live: Release) -> float:
         """KL from the live release on general requests, which belong to no skill."""

@@ -19,7 +19,7 @@ from llmagentos.cycle import Cycle, CycleSettings
 from llmagentos.errors import LLMAgentOSError
 from llmagentos.evaluation.metrics import continual_scores, pair
 from llmagentos.evaluation.statistics import paired_bootstrap
-from llmagentos.kernel.rollouts import Policy
+from llmagentos.kernel.rollouts import Policy, Series
 from llmagentos.learning.context import Learner
 from llmagentos.learning.language.imitation import Imitation, ImitationSettings
 from llmagentos.learning.language.policy_gradient import PolicyGradient, PolicyGradientSettings
@@ -53,6 +53,7 @@ CALLING = "FunctionCalling-v0"
 DRILLS = "Drills-v0?kind=lookup&level=1"
 EXAMPLES = 2
 """Worked conversations in the few-shot prompt."""
+ZERO_SHOT, FEW_SHOT = "zero-shot", "few-shot"
 HARM_NOTE = (
     "Made to show a refusal: it was taught to refund also when the window is closed. It gains on that, and would break "
     "the policy that the support desk keeps."
@@ -157,8 +158,7 @@ class Demonstration:
         environments = {
             lesson.environment: self.cycle.parts.make_environment(lesson.environment) for lesson in self.plan.lessons
         }
-        for name, env in environments.items():
-            self.measured[name] = self._measure_base(env)
+        self._measure_base(environments)
         self._stage("measuring the bare model")
         for lesson in self.plan.lessons:
             self._learn(lesson, environments[lesson.environment])
@@ -174,34 +174,45 @@ class Demonstration:
 
     # Measuring.
 
-    def _measure_base(self, env: LanguageEnvironment) -> _Measured:
-        base = self.cycle.parts.releases.get("r0")
-        policy = self.cycle.policy(env, base)
-        tasks = env.tasks("report", self.plan.report_tasks)
-        zero = self._play(env, tasks, policy, "zero-shot")
-        examples = worked_examples(env, self.cycle.rollouts, env.tasks("train", EXAMPLES, seed=1))
-        few = (
-            self._play(env, tasks, replace(policy, arguments={"examples": examples}), "few-shot") if examples else zero
-        )
-        found = _Measured(tasks, zero, few, {"r0": max(zero, few, key=success)})
-        for name, make in _baselines(env).items():
-            runs = [
-                self.cycle.rollouts.play([task], Policy(name, program="policy", arguments={"function": make()}))[0]
-                for task in tasks
-            ]
-            found.baselines[name] = success(runs)
-        return found
+    def _measure_base(self, environments: dict[str, LanguageEnvironment]) -> None:
+        """The bare model with a zero-shot and a few-shot prompt, and simple policies beside it, all at once."""
+        bare = self.cycle.parts.releases.get("r0")
+        series: dict[tuple[str, str], Series] = {}
+        for name, env in environments.items():
+            policy, tasks = self.cycle.policy(env, bare), env.tasks("report", self.plan.report_tasks)
+            examples = worked_examples(env, self.cycle.rollouts, env.tasks("train", EXAMPLES, seed=1))
+            series[name, ZERO_SHOT] = self._series(env, tasks, policy, ZERO_SHOT)
+            if examples:
+                shown = replace(policy, arguments={"examples": examples})
+                series[name, FEW_SHOT] = self._series(env, tasks, shown, FEW_SHOT)
+        played = dict(zip(series, self._play(list(series.values())), strict=True))
+        for name, env in environments.items():
+            zero = played[name, ZERO_SHOT]
+            few = played.get((name, FEW_SHOT), zero)
+            found = _Measured(list(series[name, ZERO_SHOT].tasks), zero, few, {"r0": max(zero, few, key=success)})
+            for baseline, make in _baselines(env).items():
+                by_rule = [
+                    Series([task], Policy(baseline, program="policy", arguments={"function": make()}))
+                    for task in found.tasks
+                ]
+                found.baselines[baseline] = success([runs[0] for runs in self.cycle.rollouts.play_together(by_rule)])
+            self.measured[name] = found
 
-    def _play(self, env: LanguageEnvironment, tasks: list[Task], policy: Policy, how: str) -> list[Episode]:
+    def _series(self, env: LanguageEnvironment, tasks: list[Task], policy: Policy, how: str = "") -> Series:
         stage = f"report: {env.skill}, {policy.release} {how}".strip()
-        return self.cycle.rollouts.play(tasks, policy, stage=stage, labels={"purpose": "report"}, on_progress=self.show)
+        return Series(tasks, policy, stage=stage, labels={"purpose": "report"})
+
+    def _play(self, series: list[Series]) -> list[list[Episode]]:
+        return self.cycle.rollouts.play_together(series, on_progress=self.show)
 
     def _measure_release(self, environments: dict[str, LanguageEnvironment]) -> None:
         live = self.cycle.parts.releases.live()
-        for name, env in environments.items():
-            found = self.measured[name]
-            if live.id not in found.by_release:
-                found.by_release[live.id] = self._play(env, found.tasks, self.cycle.policy(env, live), "")
+        left = {name: env for name, env in environments.items() if live.id not in self.measured[name].by_release}
+        series = [
+            self._series(env, self.measured[name].tasks, self.cycle.policy(env, live)) for name, env in left.items()
+        ]
+        for name, runs in zip(left, self._play(series), strict=True):
+            self.measured[name].by_release[live.id] = runs
         self._stage(f"reporting on {live.id}")
 
     # Learning.

@@ -166,7 +166,7 @@ def test_two_hundred_processes_reach_the_engine_together(build: Any, recorded: l
 def test_run_keeps_to_its_concurrency_and_reports_each(build: Any) -> None:
     kernel = build(delay=0.005)
     seen: list[Any] = []
-    kernel.run([react() for _ in range(12)], on_episode=seen.append, concurrency=3)
+    kernel.run([react() for _ in range(12)], on_episode=lambda _, episode: seen.append(episode), concurrency=3)
     assert len(seen) == 12
     assert max(kernel._interpreter._answers._services.engine.batches) <= 3
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llmagentos.kernel.kernel import Kernel
-from llmagentos.kernel.rollouts import Policy, Rollouts
+from llmagentos.kernel.rollouts import Policy, Rollouts, Series
 from llmagentos.models.scripted import ScriptedEngine
 from llmagentos.records.episode import Episode
 from llmagentos.records.generation import Sampling
@@ -130,3 +130,18 @@ def test_expert_that_fails_is_a_failed_run(kernel: Kernel) -> None:
     (episode,) = Rollouts(kernel).demonstrate(tasks(1), lambda task: broken)
     assert episode.outcome == "failed"
     assert "at lunch" in episode.error
+
+
+def test_series_played_together_come_back_as_if_played_alone(kernel: Kernel) -> None:
+    events: list[Progress] = []
+    other = replace(POLICY, release="r4")
+    first, none, second = Rollouts(kernel, concurrency=2).play_together(
+        [Series(tasks(3), POLICY, 2, "gate: a"), Series([], POLICY), Series(tasks(2), other, stage="gate: b")],
+        on_progress=events.append,
+    )
+    assert [(episode.task.seed, episode.release) for episode in first] == [(n, "r3") for n in (0, 0, 1, 1, 2, 2)]
+    assert none == []
+    assert [(episode.task.seed, episode.release) for episode in second] == [(0, "r4"), (1, "r4")]
+    for stage, count in (("gate: a", 6), ("gate: b", 2)):
+        seen = [(event.done, event.total) for event in events if event.stage == stage]
+        assert seen == [(n, count) for n in range(1, count + 1)]

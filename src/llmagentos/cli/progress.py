@@ -45,8 +45,9 @@ def progress() -> Iterator[Callable[[Progress], None]]:
     def show(event: Progress) -> None:
         with lock:
             if event.stage not in tasks:
-                for over in tasks.values():  # a new stage begins: those before it are finished
-                    bars.stop_task(over)
+                for stage, over in tasks.items():  # stages of one kind run together; those of other kinds are over
+                    if kind(stage) != kind(event.stage):
+                        bars.stop_task(over)
                 tasks[event.stage] = bars.add_task(event.stage, total=None, amount="", said="")
             bars.update(
                 tasks[event.stage],
@@ -80,6 +81,11 @@ class PlainProgress:
             parts = [event.stage, amount(event), describe(event)]
             self._out.write(" · ".join(part for part in parts if part) + "\n")
             self._out.flush()
+
+
+def kind(stage: str) -> str:
+    """`gate` of `gate: SupportDesk-v0 by r1`."""
+    return stage.partition(":")[0]
 
 
 def amount(event: Progress) -> str:

@@ -121,13 +121,13 @@ class Kernel:
     def run(
         self,
         specs: Iterable[ProcessSpec],
-        on_episode: Callable[[Episode], None] | None = None,
+        on_episode: Callable[[int, Episode], None] | None = None,
         concurrency: int = 64,
     ) -> list[Episode]:
         """Run all of `specs`, `concurrency` at a time; their episodes in the order of `specs`.
 
-        `on_episode` is called in this thread, in the order of finishing. A failed run is an episode too. When this
-        thread is interrupted, what still runs is cancelled.
+        `on_episode` is called in this thread with the place in `specs`, in the order of finishing. A failed run is an
+        episode too. When this thread is interrupted, what still runs is cancelled.
         """
         waiting = deque(enumerate(specs))
         episodes: dict[int, Episode] = {}
@@ -142,7 +142,7 @@ class Kernel:
                 index = finished.get()
                 episodes[index] = in_flight.pop(index).episode()
                 if on_episode is not None:
-                    on_episode(episodes[index])
+                    on_episode(index, episodes[index])
         except BaseException:
             _cancel_all(in_flight.values())
             raise

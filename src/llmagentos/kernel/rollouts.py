@@ -1,14 +1,16 @@
-"""Many runs of one policy on a list of tasks: how learners practise and evaluations measure, through the kernel.
+"""Many runs of policies on lists of tasks: how learners practise and evaluations measure, through the kernel.
 
-In: tasks, an adapter's name and settings. Out: episodes in the order of the tasks, journaled like any user's run.
+In: tasks, adapters' names and settings. Out: episodes in the order of the tasks, journaled like any user's run.
 It does not know why somebody wants to know.
 """
 
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
 from llmagentos.kernel.kernel import Kernel
 from llmagentos.kernel.specification import ProcessSpec
@@ -34,6 +36,38 @@ class Policy:
     limits: Limits = Limits()
 
 
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Tasks that one policy plays."""
+
+    tasks: Sequence[Task]
+    policy: Policy
+    samples: int = 1
+    """Runs of each task."""
+    stage: str = "playing"
+    """What is shown of it."""
+    labels: dict[str, str] = field(default_factory=dict)
+
+    def specs(self) -> list[ProcessSpec]:
+        """A process for each run, a task's samples behind each other, each with its own random stream."""
+        policy = self.policy
+        first = policy.sampling.seed * 1_000_003
+        return [
+            ProcessSpec(
+                policy.program,
+                policy.arguments,
+                task=task,
+                release=policy.release,
+                adapter=policy.adapter,
+                sampling=replace(policy.sampling, seed=first + number * self.samples + sample),
+                limits=policy.limits,
+                labels=self.labels,
+            )
+            for number, task in enumerate(self.tasks)
+            for sample in range(self.samples)
+        ]
+
+
 class Rollouts:
     """Plays tasks; everything that it plays is an episode of the store."""
 
@@ -50,33 +84,33 @@ class Rollouts:
         labels: dict[str, str] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> list[Episode]:
-        """`samples` runs of each task, behind each other; each run has its own random stream."""
-        began, done, won = time.monotonic(), 0, 0
+        """One series; its episodes in the order of the tasks."""
+        series = Series(tasks, policy, samples, stage or "playing", labels or {})
+        return self.play_together([series], on_progress=on_progress)[0]
 
-        def count(episode: Episode) -> None:
-            nonlocal done, won
-            done += 1
-            won += episode.success
+    def play_together(
+        self, several: Sequence[Series], *, on_progress: Callable[[Progress], None] | None = None
+    ) -> list[list[Episode]]:
+        """The episodes of each series, all of them played at once.
+
+        Together they keep the engine's batch full: the last long conversations of one run beside the next ones.
+        """
+        began = time.monotonic()
+        specs = [series.specs() for series in several]
+        ends = list(accumulate(len(each) for each in specs))
+        won, done = [0] * len(several), [0] * len(several)
+
+        def count(place: int, episode: Episode) -> None:
+            which = bisect_right(ends, place)
+            done[which] += 1
+            won[which] += episode.success
             if on_progress is not None:
-                success = {"success": won / done}
-                total = len(tasks) * samples
-                on_progress(Progress(stage or "playing", done, total, "runs", success, time.monotonic() - began))
+                success = {"success": won[which] / done[which]}
+                stage, total = several[which].stage, len(specs[which])
+                on_progress(Progress(stage, done[which], total, "runs", success, time.monotonic() - began))
 
-        specs = [
-            ProcessSpec(
-                policy.program,
-                policy.arguments,
-                task=task,
-                release=policy.release,
-                adapter=policy.adapter,
-                sampling=replace(policy.sampling, seed=policy.sampling.seed * 1_000_003 + number * samples + sample),
-                limits=policy.limits,
-                labels=labels or {},
-            )
-            for number, task in enumerate(tasks)
-            for sample in range(samples)
-        ]
-        return self._kernel.run(specs, count, self._concurrency)
+        episodes = self._kernel.run([spec for each in specs for spec in each], count, self._concurrency)
+        return [episodes[end - len(each) : end] for each, end in zip(specs, ends, strict=True)]
 
     def demonstrate(self, tasks: Sequence[Task], expert: Callable[[Task], Callable[[str], str]]) -> list[Episode]:
         """The expert's runs, with the prompts that the model will be given; nothing is sampled."""
