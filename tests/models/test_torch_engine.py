@@ -399,7 +399,10 @@ def test_close_with_running_requests_cancels_them(build: Callable[..., TorchEngi
 
 
 def test_close_of_an_engine_that_never_ran_is_quiet(build: Callable[..., TorchEngine]) -> None:
-    build().close()
+    engine = build()
+    engine.close()
+    with pytest.raises(EngineError, match="closed"):
+        complete(engine, LONG, max_tokens=1)
 
 
 def test_on_token_that_raises_fails_its_own_request_only(build: Callable[..., TorchEngine]) -> None:

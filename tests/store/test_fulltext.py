@@ -66,7 +66,9 @@ def test_full_text_ignores_common_words_where_others_tell() -> None:
 )
 def test_full_text_takes_operators_as_text(store: Store, attack: str) -> None:
     add(store, "the secret cat")
-    store.documents.search(attack)
+    hits = store.documents.search(attack)
+    assert {hit.document.text for hit in hits} <= {"the secret cat"}
+    assert found(store, "secret") == ["the secret cat"]
 
 
 def test_full_text_column_filter_and_prefix_match_nothing_by_themselves(store: Store) -> None:
@@ -78,7 +80,7 @@ def test_full_text_column_filter_and_prefix_match_nothing_by_themselves(store: S
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(query=st.text(max_size=60))
 def test_full_text_answers_any_query(store: Store, query: str) -> None:
-    store.documents.search(query)
+    assert len(store.documents.search(query, limit=3)) <= 3
 
 
 @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
