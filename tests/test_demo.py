@@ -13,6 +13,7 @@ from llmagentos.agentos import AgentOS
 from llmagentos.cli.demo import own_home
 from llmagentos.config import DEFAULT_MODEL
 from llmagentos.demo import DRILLS, Demonstration, plan
+from llmagentos.models.arithmetic import compute
 from llmagentos.records.progress import Progress
 from llmagentos.reports.page import write_report
 
@@ -24,7 +25,7 @@ SHARED = Path(__file__).parent.parent / ".home"
 def test_quick_demo_measures_learns_judges_and_reports(tmp_path: Path) -> None:
     import torch
 
-    torch.set_num_threads(os.cpu_count() or 1)
+    compute(lambda: torch.set_num_threads(os.cpu_count() or 1))
     events: list[Progress] = []
     with AgentOS(own_home(tmp_path, SHARED), DEFAULT_MODEL) as system:
         results = Demonstration(system.cycle, plan(quick=True), events.append).run()

@@ -25,6 +25,7 @@ from llmagentos.learning.language.imitation import Imitation, ImitationSettings
 from llmagentos.learning.language.policy_gradient import PolicyGradient, PolicyGradientSettings
 from llmagentos.learning.trainer import AdapterSettings
 from llmagentos.learning.worked import worked_examples
+from llmagentos.models.arithmetic import compute
 from llmagentos.records.episode import Episode
 from llmagentos.records.identity import new_id
 from llmagentos.records.progress import Progress
@@ -330,7 +331,7 @@ def machine(cycle: Cycle) -> Machine:
         processor=name,
         cores=os.cpu_count() or 0,
         memory_gb=round(psutil.virtual_memory().total / 2**30, 1),
-        threads=torch.get_num_threads(),
+        threads=compute(torch.get_num_threads),
         precision=cycle.engine.decoder.precision,
         system=f"{platform.system()} {platform.release()}",
     )

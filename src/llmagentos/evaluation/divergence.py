@@ -14,6 +14,7 @@ from torch import Tensor
 
 from llmagentos.errors import GateError
 from llmagentos.models.adapters import BatchAdapters, FusedAdapter
+from llmagentos.models.arithmetic import arithmetic
 from llmagentos.models.decoder import Decoder
 from llmagentos.models.packing import TreeAttention, pack
 
@@ -36,6 +37,7 @@ POSITIONS = 12
 """Last tokens of each sequence that are compared: in a chat these are the words that the answer begins with."""
 
 
+@arithmetic
 def divergence(
     decoder: Decoder, candidate: FusedAdapter | None, live: FusedAdapter | None, sequences: Sequence[Sequence[int]]
 ) -> float:

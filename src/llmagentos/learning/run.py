@@ -19,6 +19,7 @@ from llmagentos.errors import LearningError
 from llmagentos.learning.context import LearningContext
 from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer
 from llmagentos.models.adapters import FusedAdapter, write_adapter
+from llmagentos.models.arithmetic import compute
 from llmagentos.records.identity import JSON, new_id
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Artefact, Candidate
@@ -26,9 +27,12 @@ from llmagentos.records.release import Artefact, Candidate
 CALIBRATION = 6
 """Steps after which the plan is made, from the median time of all but the first: one that had to fetch or generate
 something first must not shorten the whole run."""
-CORRECTIONS = (8, 12, 18, 26)
-"""Steps at which the plan is made once more, from the latest steps: a machine may have been busy at the beginning, and
-practice gets faster as replies get shorter."""
+CORRECTIONS = (8, 12, 18, 26, 40, 60, 90, 135, 200, 300)
+"""Steps at which the plan is made once more: a machine may have been busy at the beginning, and practice gets faster as
+replies get shorter."""
+EARLY = 26
+"""Up to here the plan rests on the median of the latest steps; later on the mean of the later half, which counts
+evaluations and fetching as often as they come."""
 TOLERANCE = 0.1
 """A plan is left alone when the new one differs by less than this share."""
 
@@ -111,11 +115,15 @@ class LearningRun:
     def _plan(self) -> None:
         if self._settled or self.done > CORRECTIONS[-1]:
             return
-        self._marks = [*self._marks, self.context.clock()][-CALIBRATION:]
+        self._marks.append(self.context.clock())
         first = not self.planned
         if len(self._marks) < CALIBRATION or not (first or self.done in CORRECTIONS):
             return
-        each = median(later - earlier for earlier, later in pairwise(self._marks))
+        if self.done <= EARLY:
+            each = median(later - earlier for earlier, later in pairwise(self._marks[-CALIBRATION:]))
+        else:
+            half = self._marks[len(self._marks) // 2 :]
+            each = (half[-1] - half[0]) / (len(half) - 1)
         left = self.context.minutes * 60 - self.seconds
         planned = min(self.limit, self.done + max(0, int(left / max(each, 1e-6))))
         if first or abs(planned - self.planned) > TOLERANCE * self.planned:
@@ -138,7 +146,8 @@ class LearningRun:
 
     def candidate(self, *, episodes: tuple[str, ...] = (), evidence: dict[str, JSON] | None = None) -> Candidate:
         """Store the adapter and name it as a candidate."""
-        data = write_adapter(self.trainer.exact(), self.context.decoder.config, self.context.base)
+        config, base = self.context.decoder.config, self.context.base
+        data = compute(lambda: write_adapter(self.trainer.exact(), config, base))
         artefact = Artefact("adapter", "adapter", self.context.store(data), self.context.skill)
         return Candidate(
             id=new_id("candidate"),

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from llmagentos.errors import LearningError
 from llmagentos.models.adapters import FusedAdapter, block_mask, new_adapter
+from llmagentos.models.arithmetic import arithmetic
 from llmagentos.models.decoder import Decoder
 from llmagentos.models.packing import TreeAttention, pack
 from llmagentos.models.products import FrozenProduct, PackedLinear
@@ -79,8 +80,9 @@ class _LowRankProduct(torch.autograd.Function):
 
 
 class AdapterTrainer:
-    """Trains one adapter. Not thread-safe; its tensors are its own until `snapshot`."""
+    """Trains one adapter, in the arithmetic thread. Not thread-safe; its tensors are its own until `snapshot`."""
 
+    @arithmetic
     def __init__(
         self, decoder: Decoder, settings: AdapterSettings, *, start: FusedAdapter | None = None, seed: int = 0
     ) -> None:
@@ -116,6 +118,7 @@ class AdapterTrainer:
         out: Tensor = _LowRankProduct.apply(x_NI, a, b, weight, self.alpha / self.rank)  # type: ignore[no-untyped-call]
         return out
 
+    @arithmetic
     def logprobs(self, sequences: Sequence[TrainingSequence]) -> list[Tensor]:
         """For each sequence the log-probabilities of its scored tokens, in order, with gradients.
 
@@ -138,6 +141,12 @@ class AdapterTrainer:
         found = dict(zip(usable, split, strict=True))
         return [found.get(i, empty) for i in range(len(sequences))]
 
+    @arithmetic
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradient of `loss` to that of the parameters."""
+        loss.backward()
+
+    @arithmetic
     def step(self, factor: float = 1.0) -> float:
         """One step of the optimiser at `factor` times the learning rate; returns the gradient's norm.
 
@@ -154,6 +163,7 @@ class AdapterTrainer:
         self.optimiser.zero_grad(set_to_none=True)
         return norm if math.isfinite(norm) else math.inf
 
+    @arithmetic
     def snapshot(self) -> FusedAdapter:
         """A copy of the adapter as it is now, in the engine's precision, ready to be served."""
         return FusedAdapter(
@@ -165,12 +175,14 @@ class AdapterTrainer:
             },
         )
 
+    @arithmetic
     def exact(self) -> FusedAdapter:
         """A copy in full precision, for the artefact."""
         return FusedAdapter(
             self.rank, self.alpha, {key: (a.detach().clone(), b.detach().clone()) for key, (a, b) in self.pairs.items()}
         )
 
+    @arithmetic
     def state(self) -> dict[str, Any]:
         """Everything that a later process needs to go on from here: tensors by name and the step count."""
         tensors: dict[str, Tensor] = {}
@@ -180,6 +192,7 @@ class AdapterTrainer:
                 tensors[f"optimiser.{number}.{name}"] = torch.as_tensor(value).clone()
         return {"tensors": tensors, "tokens": self.tokens}
 
+    @arithmetic
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from `state`."""
         tensors = state["tensors"]

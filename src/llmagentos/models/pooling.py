@@ -11,10 +11,12 @@ import numpy as np
 import torch
 
 from llmagentos.errors import EngineError, PromptTooLongError
+from llmagentos.models.arithmetic import arithmetic
 from llmagentos.models.decoder import Decoder
 from llmagentos.models.kv_cache import RowCache, Span, StepAttention
 
 
+@arithmetic
 def embed(decoder: Decoder, sequences: Sequence[tuple[int, ...]]) -> list[list[float]]:
     """Mean-pooled, L2-normalised last hidden state of each sequence; safe beside a running engine."""
     vectors = []

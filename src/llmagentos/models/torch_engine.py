@@ -1,8 +1,8 @@
 """The embedded engine: continuous batching on PyTorch, with shared prefixes and an adapter named per request.
 
-In: requests from any thread. Out: futures, served by one worker thread in which all arithmetic happens. Requests join
-and leave at every step; prompts are prefilled in chunks beside decoding; a prefix that a running or finished request
-has computed is copied; requests that share a prompt wait for the first of them.
+In: requests from any thread. Out: futures, served by one worker thread, step by step in the arithmetic thread. Requests
+join and leave at every step; prompts are prefilled in chunks beside decoding; a prefix that a running or finished
+request has computed is copied; requests that share a prompt wait for the first of them.
 It does not know tasks, programs or who trains the adapters it serves.
 """
 
@@ -23,6 +23,7 @@ from torch import Tensor
 
 from llmagentos.errors import AdapterError, EngineError, PromptTooLongError
 from llmagentos.models.adapters import BatchAdapters, FusedAdapter, from_peft
+from llmagentos.models.arithmetic import arithmetic, compute
 from llmagentos.models.decoder import Decoder, keep_memory, preferred_dtype
 from llmagentos.models.kv_cache import PrefixStore, RowCache, Span, StepAttention, common_prefix
 from llmagentos.models.products import choose_precision
@@ -104,6 +105,7 @@ class TorchEngine:
         self._worker: threading.Thread | None = None
 
     @classmethod
+    @arithmetic
     def load(
         cls, folder: Path, *, threads: int = 0, device: str = "cpu", rows: int = 64, precision: str = "auto"
     ) -> TorchEngine:
@@ -210,7 +212,7 @@ class TorchEngine:
         self._waiting.clear()
         self._running.clear()
 
-    # The worker thread: everything below runs in it alone.
+    # The worker thread, and for each turn the arithmetic thread while the worker waits: nobody else runs what is below.
 
     def _work(self) -> None:
         while True:
@@ -219,12 +221,16 @@ class TorchEngine:
                     self._wake.wait()
                 if self._closed:
                     return
-                for owner in self._stale:
-                    self._prefixes.forget(owner)
-                self._stale.clear()
-                self._admit()
-            if self._running:
-                self._guarded_step()
+            compute(self._turn)
+
+    def _turn(self) -> None:
+        with self._wake:
+            for owner in self._stale:
+                self._prefixes.forget(owner)
+            self._stale.clear()
+            self._admit()
+        if self._running:
+            self._guarded_step()
 
     def _guarded_step(self) -> None:
         try:

@@ -54,7 +54,7 @@ class Imitation:
             sequences = pools.batch(run.done)
             logprobs = torch.cat(run.trainer.logprobs(sequences))
             loss = -logprobs.mean()
-            loss.backward()
+            run.trainer.backward(loss)
             norm = run.trainer.step(run.factor())
             metrics = {"loss": float(loss.detach()), "gradient_norm": norm}
             every = settings.evaluate_every

@@ -61,7 +61,7 @@ class LanguageModelling:
             batch = chance.sample(read, min(settings.batch, len(read)))
             batch += [from_transcript(item) for item in context.replay(kept, run.seed(1))] if kept else []
             loss = -torch.cat(run.trainer.logprobs(batch)).mean()
-            loss.backward()
+            run.trainer.backward(loss)
             norm = run.trainer.step(run.factor())
             yield run.stepped({"loss": float(loss.detach()), "gradient_norm": norm})
         after = _loss(run.trainer, unseen)

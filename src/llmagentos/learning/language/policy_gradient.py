@@ -110,7 +110,7 @@ class PolicyGradient:
             imitation = -torch.cat(logprobs[len(runs) :]).mean()
             metrics["replay_loss"] = float(imitation.detach())
             loss = loss + settings.replay_weight * imitation
-        loss.backward()
+        run.trainer.backward(loss)
         metrics["gradient_norm"] = run.trainer.step(run.factor(floor=0.3))
         return metrics
 
