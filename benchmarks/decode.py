@@ -6,8 +6,9 @@ there is not measured again.
 
 Alike for both: one process, warm, greedy, prompts of random plain tokens without a common beginning (nothing is
 shared or remembered from one repetition to the next), and exactly `--tokens` new tokens: `generate` has no end token,
-our engine reads the model through a renderer whose `eos_ids` are empty. They take turns within a repetition. The
-peer never carries an adapter; it runs in fp32 and bf16, and each figure is compared with the faster of the two.
+our engine reads the model through a renderer whose `eos_ids` are empty. They take turns within a repetition, in one
+thread: two OpenMP teams would slow each other (see `models.arithmetic`). The peer never carries an adapter; it runs in
+fp32 and bf16, and each figure is compared with the faster of the two.
 The engine computes as it does for a user, in `--precision auto`: in int8 where the processor has VNNI.
 `decode` counts the tokens that come after every request has its first one, by the time they take; `end to end`
 counts all new tokens by the time from handing over the prompts to the last token.
@@ -29,6 +30,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from measuring import JSON, RESULTS, Units, describe_machine, spread, tell, versions
 
 from llmagentos.config import DEFAULT_MODEL, load_settings
+from llmagentos.models.arithmetic import arithmetic
 
 if TYPE_CHECKING:
     from llmagentos.models.decoder import Decoder
@@ -169,6 +171,7 @@ def peer_contender(folder: Path, precision: str) -> Contender:
         def end(self) -> None:
             self.moments = self.moments[1:]
 
+    @arithmetic
     def generate(prompts: Prompts, tokens: int) -> list[list[float]]:
         ids = torch.tensor(prompts)
         noted = Moments()
@@ -184,6 +187,7 @@ def peer_contender(folder: Path, precision: str) -> Contender:
 # The machine's limits.
 
 
+@arithmetic
 def measure_limits(decoder: Decoder, rows: int) -> JSON:
     """What this machine does at best with one step of `rows` tokens: the products alone, and reading the weights."""
     import torch
@@ -248,6 +252,7 @@ class Bench:
     prompts: PromptSource
 
     @classmethod
+    @arithmetic
     def open(cls, folder: Path, threads: int, rows: int, precision: str = "auto") -> Bench:
         """Load the model three times: ours, and the peer in both precisions."""
         engine = open_engine(folder, threads, rows, precision)
