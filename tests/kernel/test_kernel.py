@@ -480,7 +480,7 @@ def test_cancelling_ends_generation_sleep_and_queue(build: Any, recorded: list[A
 
 
 def test_interrupted_run_cancels_what_is_in_flight(build: Any, recorded: list[Any]) -> None:
-    def stop(episode: Any) -> None:
+    def stop(place: int, episode: Any) -> None:
         raise KeyboardInterrupt
 
     kernel = build(delay=0.02)
