@@ -25,7 +25,6 @@ from llmagentos.learning.lessons import Lessons, LessonServices
 from llmagentos.learning.strategy import PROBE_SAMPLES, PROBE_TASKS, Choice, choose, learner_named
 from llmagentos.learning.worked import has_expert
 from llmagentos.models.adapters import FusedAdapter, from_peft, read_adapter
-from llmagentos.models.arithmetic import arithmetic
 from llmagentos.models.torch_engine import TorchEngine
 from llmagentos.records.episode import Episode
 from llmagentos.records.generation import Sampling
@@ -359,7 +358,6 @@ class Cycle:
                 return self._read(artefact.digest)
         raise GateError(f"Candidate {candidate.id} brings no adapter; there is nothing to judge.")
 
-    @arithmetic
     def _read(self, digest: str) -> FusedAdapter:
         tensors, settings = read_adapter(self.parts.store.blobs.get(digest))
         decoder = self.engine.decoder

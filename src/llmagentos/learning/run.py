@@ -19,7 +19,6 @@ from llmagentos.errors import LearningError
 from llmagentos.learning.context import LearningContext
 from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer
 from llmagentos.models.adapters import FusedAdapter, write_adapter
-from llmagentos.models.arithmetic import compute
 from llmagentos.records.identity import JSON, new_id
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Artefact, Candidate
@@ -146,8 +145,7 @@ class LearningRun:
 
     def candidate(self, *, episodes: tuple[str, ...] = (), evidence: dict[str, JSON] | None = None) -> Candidate:
         """Store the adapter and name it as a candidate."""
-        config, base = self.context.decoder.config, self.context.base
-        data = compute(lambda: write_adapter(self.trainer.exact(), config, base))
+        data = write_adapter(self.trainer.exact(), self.context.decoder.config, self.context.base)
         artefact = Artefact("adapter", "adapter", self.context.store(data), self.context.skill)
         return Candidate(
             id=new_id("candidate"),

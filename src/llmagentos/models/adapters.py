@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from llmagentos.errors import AdapterError
+from llmagentos.models.arithmetic import arithmetic
 from llmagentos.models.decoder import GROUPS, DecoderConfig
 from llmagentos.models.products import PackedLinear
 
@@ -47,6 +48,7 @@ class FusedAdapter:
         """What the product B A x is multiplied with."""
         return self.alpha / self.rank
 
+    @arithmetic
     def to(self, dtype: torch.dtype, device: torch.device) -> FusedAdapter:
         """The same adapter in the precision and place where it is served."""
         pairs = {key: (a.to(device, dtype), b.to(device, dtype)) for key, (a, b) in self.pairs.items()}
@@ -74,6 +76,7 @@ def block_mask(config: DecoderConfig, group: str, rank: int) -> Tensor:
     return mask
 
 
+@arithmetic
 def from_peft(tensors: Mapping[str, Tensor], settings: Mapping[str, Any], config: DecoderConfig) -> FusedAdapter:
     """Read PEFT's names. `AdapterError` when a shape, name or option does not fit or a value is not finite."""
     rank, alpha = settings.get("r"), settings.get("lora_alpha")
@@ -154,6 +157,7 @@ def to_peft(adapter: FusedAdapter, config: DecoderConfig, base: str) -> tuple[di
     return tensors, settings
 
 
+@arithmetic
 def write_adapter(adapter: FusedAdapter, config: DecoderConfig, base: str) -> bytes:
     """One safetensors file with PEFT's tensors and, in its header, PEFT's config: what an artefact's blob holds."""
     from safetensors.torch import save
