@@ -97,6 +97,8 @@ class _Match:
 
     skill: str
     series: dict[str, Series]
+    best: tuple[str, float] | None
+    """The best release ever on a kept skill and its score, where one is known."""
 
 
 def _quiet(event: Progress) -> None:
@@ -303,10 +305,9 @@ class Cycle:
             if match.skill == candidate.skill:
                 target = pair(own, played[live.id], skill=match.skill, reference_release=live.id)
             if match.skill in live.skills:
-                best = self.parts.releases.best(match.skill)
-                reference = best[0] if best else live.id
+                reference, record = match.best or (live.id, None)
                 scores = pair(own, played[reference], skill=match.skill, reference_release=reference)
-                kept.append(KeptSkill(scores, best[1] if best else None))
+                kept.append(KeptSkill(scores, record))
         return self._gate.judge(candidate, target, kept, divergence=moved, live_skills=live.skills)
 
     def _matches(self, candidate: Candidate, live: Release, adapter: str) -> list[_Match]:
@@ -317,18 +318,19 @@ class Cycle:
             env = self.environment(skill)
             count = self.settings.kept_tasks if skill in live.skills else self.settings.gate_tasks
             tasks = self._suite(env).tasks("gate", count)
-            policies = [replace(self.policy(env, live), release=candidate.id, adapter=adapter)]
-            if skill == candidate.skill:
-                policies.append(self.policy(env, live))
-            if skill in live.skills:
-                best = self.parts.releases.best(skill)
-                policies.append(self.policy(env, self.parts.releases.get(best[0]) if best else live))
+            as_live = self.policy(env, live)
+            policies = [replace(as_live, release=candidate.id, adapter=adapter)]
+            best = self.parts.releases.best(skill) if skill in live.skills else None
+            if best is None or skill == candidate.skill:
+                policies.append(as_live)
+            if best is not None:
+                policies.append(self.policy(env, self.parts.releases.get(best[0])))
             series = {}
             for policy in policies:
                 player = "the candidate" if policy.release == candidate.id else policy.release
                 stage = f"gate: {skill} by {player}"
                 series[policy.release] = Series(tasks, policy, stage=stage, labels={"purpose": "gate"})
-            matches.append(_Match(skill, series))
+            matches.append(_Match(skill, series, best))
         return matches
 
     def _divergence(self, adapter: FusedAdapter, live: Release) -> float:
