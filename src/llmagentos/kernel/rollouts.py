@@ -80,12 +80,12 @@ class Rollouts:
         policy: Policy,
         *,
         samples: int = 1,
-        stage: str = "",
+        stage: str = "playing",
         labels: dict[str, str] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> list[Episode]:
         """One series; its episodes in the order of the tasks."""
-        series = Series(tasks, policy, samples, stage or "playing", labels or {})
+        series = Series(tasks, policy, samples, stage, labels or {})
         return self.play_together([series], on_progress=on_progress)[0]
 
     def play_together(

@@ -30,7 +30,7 @@ def has_expert(env: LanguageEnvironment) -> bool:
 
 def expert_runs(env: LanguageEnvironment, rollouts: Rollouts, tasks: Sequence[Task]) -> list[Episode]:
     """The expert's runs of `tasks`; none where there is no expert."""
-    if not has_expert(env):
+    if not tasks or env.expert(tasks[0]) is None:
         return []
     return rollouts.demonstrate(tasks, lambda task: env.expert(task))  # type: ignore[arg-type,return-value]
 
