@@ -8,6 +8,8 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; 
 # What is installed is named by the digest of what it was installed from: an unchanged lock is never installed again.
 RUNTIME := $(VENV)/.runtime-$(shell cat requirements.lock pyproject.toml | cksum | tr -dc 0-9)
 DEVELOPMENT := $(VENV)/.development-$(shell cat requirements-dev.lock pyproject.toml | cksum | tr -dc 0-9)
+# The kernels want a C compiler: where there is none, a package brings one (100 MB).
+COMPILER := $(shell command -v $${CC:-cc} gcc clang >/dev/null 2>&1 || echo ziglang==0.17.1)
 BENCHMARKS ?= $(filter-out benchmarks/measuring.py,$(sort $(wildcard benchmarks/[a-z]*.py)))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -60,11 +62,11 @@ $(VENV)/.created:
 	@touch $@
 
 $(RUNTIME): $(VENV)/.created
-	$(RUN)/python -m pip install -r requirements.lock
+	$(RUN)/python -m pip install -r requirements.lock $(COMPILER)
 	$(RUN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@rm -f $(VENV)/.runtime-* && touch $@
 
 $(DEVELOPMENT): $(VENV)/.created
-	$(RUN)/python -m pip install -r requirements-dev.lock
+	$(RUN)/python -m pip install -r requirements-dev.lock $(COMPILER)
 	$(RUN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@rm -f $(VENV)/.development-* $(VENV)/.runtime-* && touch $@ $(RUNTIME)

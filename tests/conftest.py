@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # products of tiny models are slower on several threads
+KERNELS = Path(tempfile.gettempdir()) / f"llmagentos-kernels-{os.getuid()}"
+os.environ["LLMAGENTOS_KERNELS"] = str(KERNELS)  # compiled once, not for every home
 
 CHATML_TEMPLATE = (
     "{% for message in messages %}"
@@ -118,3 +121,15 @@ def build_tiny_model(folder: Path, *, template: str | None = CHATML_TEMPLATE, se
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a random two-layer Llama (hidden 64, 4 heads, 2 key-value heads) with a ChatML tokenizer."""
     return build_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def kernels() -> Any:
+    """The compiled kernels; where there can be none the test is skipped and says why."""
+    from llmagentos.models.native.library import KernelsMissing
+    from llmagentos.models.native.products import Kernels
+
+    try:
+        return Kernels.load(KERNELS, 2)
+    except KernelsMissing as why:
+        pytest.skip(f"no kernels: {why}")

@@ -331,7 +331,10 @@ class Runtime:
                 _ = self._home.store  # the home's owner loads the model: nobody loads it to find the home locked
                 folder = self._folder(on_progress)
                 self._engine = TorchEngine.load(
-                    folder, threads=self._settings.threads, precision=self._settings.precision
+                    folder,
+                    threads=self._settings.threads,
+                    precision=self._settings.precision,
+                    kernels=self._settings.kernels,
                 )
             return self._engine
 

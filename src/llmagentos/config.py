@@ -26,14 +26,19 @@ class Settings:
     """Threads of the engine; 0 takes every core this process may use (`LLMAGENTOS_THREADS`)."""
     precision: str = "auto"
     """Precision of the engine: auto, fp32, bf16 or int8 (`LLMAGENTOS_PRECISION`)."""
+    kernels: Path | None = None
+    """Folder of the engine's compiled kernels: in the home unless `LLMAGENTOS_KERNELS` says another, None for `off`."""
 
 
 def load_settings(home: str | Path | None = None, model: str | None = None) -> Settings:
     """Settings from the arguments, then the environment, then the defaults. No folder is created."""
     chosen = home or os.environ.get("LLMAGENTOS_HOME") or Path.home() / ".llmagentos"
+    folder = Path(chosen).expanduser().resolve()
+    kernels = os.environ.get("LLMAGENTOS_KERNELS") or str(folder / "kernels")
     return Settings(
-        home=Path(chosen).expanduser().resolve(),
+        home=folder,
         model=model or os.environ.get("LLMAGENTOS_MODEL") or DEFAULT_MODEL,
         threads=int(os.environ.get("LLMAGENTOS_THREADS") or 0),
         precision=os.environ.get("LLMAGENTOS_PRECISION") or "auto",
+        kernels=None if kernels == "off" else Path(kernels).expanduser().resolve(),
     )

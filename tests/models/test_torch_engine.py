@@ -15,8 +15,8 @@ import torch
 from llmagentos.errors import AdapterError, EngineError, PromptTooLongError
 from llmagentos.models.adapters import BatchAdapters, FusedAdapter, block_mask, new_adapter, to_peft
 from llmagentos.models.decoder import Decoder
-from llmagentos.models.kv_cache import RowCache
 from llmagentos.models.packing import TreeAttention, pack
+from llmagentos.models.quantisation import quantise
 from llmagentos.models.rendering import Renderer
 from llmagentos.models.torch_engine import TorchEngine
 from llmagentos.records.generation import Completion, GenerationRequest, Sampling
@@ -29,13 +29,17 @@ DREAMY = Sampling(max_tokens=24, temperature=1.0, seed=5)
 
 
 @pytest.fixture(scope="module")
-def decoder(tiny_model: Path) -> Decoder:
-    return Decoder.load(tiny_model, dtype=torch.float32)
-
-
-@pytest.fixture(scope="module")
 def renderer(tiny_model: Path) -> Renderer:
     return Renderer(tiny_model)
+
+
+@pytest.fixture(scope="module", params=["plain", "kernels"])
+def decoder(request: pytest.FixtureRequest, tiny_model: Path, renderer: Renderer) -> Decoder:
+    """Everything below holds for PyTorch's steps in fp32 and for the kernels' in eight bits."""
+    found = Decoder.load(tiny_model, dtype=torch.float32)
+    if request.param == "kernels":
+        quantise(found, renderer, request.getfixturevalue("kernels"))
+    return found
 
 
 @pytest.fixture
@@ -76,15 +80,22 @@ def scores(
     tree = pack([prompt + reply])
     runs = BatchAdapters([(0, len(prompt + reply), adapter)]) if adapter else None
     with torch.inference_mode():
-        attend = TreeAttention(tree, decoder.config)
+        attend = TreeAttention(tree, decoder.config, half=decoder.kernels is not None)
         hidden = decoder.hidden(tree.tokens_N, tree.positions_N, attend, runs)
         logprobs = (decoder.logits(hidden[len(prompt) - 1 : -1]) / temperature).log_softmax(-1)
     return logprobs.gather(1, torch.tensor(reply).unsqueeze(1)).squeeze(1)
 
 
+def tolerance(decoder: Decoder) -> float:
+    """How far two ways of computing one log-probability may lie apart, in nats."""
+    return 2e-4 if decoder.kernels is None else 5e-2  # a last bit may tip an activation to the next of 255 steps
+
+
 def test_greedy_replies_are_those_of_transformers(engine: TorchEngine, tiny_model: Path) -> None:
     from transformers import LlamaForCausalLM
 
+    if engine.decoder.kernels is not None:
+        pytest.skip("eight bits decide close calls otherwise; the log-probabilities are compared below")
     model = LlamaForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).eval()
     futures = [engine.submit(GenerationRequest(prompt, Sampling(max_tokens=24))) for prompt in PROMPTS]
     for prompt, future in zip(PROMPTS, futures, strict=True):
@@ -128,9 +139,9 @@ def test_recorded_logprobs_are_those_of_a_full_pass(
     for prompt, future in zip(PROMPTS, futures, strict=True):
         reply = future.result(PATIENCE)
         assert reply.logprobs is not None
-        assert len(reply.logprobs) == len(reply.tokens) > 4
+        assert len(reply.logprobs) == len(reply.tokens) > 0
         expected = scores(decoder, prompt, reply.tokens, temperature or 1.0, adapter)
-        torch.testing.assert_close(torch.tensor(reply.logprobs), expected, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(torch.tensor(reply.logprobs), expected, atol=tolerance(decoder), rtol=0)
 
 
 def test_group_prefills_its_prompt_once(build: Callable[..., TorchEngine]) -> None:
@@ -215,7 +226,7 @@ def test_prefixes_never_cross_adapters(engine: TorchEngine, decoder: Decoder) ->
         assert reply.logprobs is not None
         own = strong_adapter(decoder, 1) if adapter else None
         expected = scores(decoder, LONG, reply.tokens, 1.0, own)
-        torch.testing.assert_close(torch.tensor(reply.logprobs), expected, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(torch.tensor(reply.logprobs), expected, atol=tolerance(decoder), rtol=0)
 
 
 def test_running_request_keeps_its_adapter_to_the_end(build: Callable[..., TorchEngine], decoder: Decoder) -> None:
@@ -244,7 +255,7 @@ def test_running_request_keeps_its_adapter_to_the_end(build: Callable[..., Torch
 def test_prefixes_of_an_unloaded_adapter_displace_nobody(
     build: Callable[..., TorchEngine], decoder: Decoder, while_running: bool
 ) -> None:
-    engine = build(prefix_tokens=250)  # room for two
+    engine = build(prefix_tokens=256)  # room for two
     complete(engine, LONG, max_tokens=2)
     engine.serve("a", strong_adapter(decoder, 1))
     unload = [lambda token: engine.unload_adapter("a")] if while_running else []
@@ -421,11 +432,11 @@ def test_request_without_room_fails_and_the_engine_goes_on(
 ) -> None:
     complete(engine, LONG, max_tokens=2)
 
-    def full(self: RowCache, length: int) -> None:
+    def full(*arguments: Any) -> bool:
         raise RuntimeError("can't allocate memory")
 
     with monkeypatch.context() as patched:
-        patched.setattr(RowCache, "reserve", full)
+        patched.setattr(engine._steps, "place", full)
         with pytest.raises(EngineError, match=r"no room.*allocate"):
             complete(engine, LONG, max_tokens=2)
     assert len(complete(engine, LONG, max_tokens=2).tokens) == 2
@@ -438,7 +449,7 @@ def test_failed_step_fails_its_requests_and_the_engine_goes_on(
         raise RuntimeError("device lost")
 
     with monkeypatch.context() as patched:
-        patched.setattr("llmagentos.models.torch_engine.sample", broken)
+        patched.setattr(engine._steps, "step", broken)
         with pytest.raises(EngineError, match=r"step failed.*device lost"):
             complete(engine, LONG, max_tokens=2)
     assert len(complete(engine, LONG, max_tokens=2).tokens) == 2

@@ -50,6 +50,7 @@ def doctor(context: click.Context, offline: bool, machine: bool) -> None:
         _python,
         _torch,
         _processor,
+        _kernels,
         _memory,
         _disk,
         _home,
@@ -120,6 +121,21 @@ def _processor(settings: Settings) -> Iterator[Finding]:
         yield Finding("Processor", "warning", f"{kind}, computes in fp32", remedy)
     else:
         yield Finding("Processor", "ok", f"{kind}, computes in {precision}")
+
+
+def _kernels(settings: Settings) -> Iterator[Finding]:
+    from llmagentos.models.native.library import KernelsMissing, compiler, load_kernels
+    from llmagentos.models.products import choose_precision
+
+    if settings.kernels is None or choose_precision(settings.precision) != "int8":
+        yield Finding("Kernels", "ok", "not used: " + ("switched off" if settings.kernels is None else "not in int8"))
+        return
+    remedy = "It works; with them generating is 3 to 8 times faster."
+    try:
+        load_kernels(settings.kernels)
+        yield Finding("Kernels", "ok", f"compiled by {' '.join(compiler() or ())} into {settings.kernels}")
+    except KernelsMissing as why:
+        yield Finding("Kernels", "warning", str(why), remedy)
 
 
 def _memory(settings: Settings) -> Iterator[Finding]:

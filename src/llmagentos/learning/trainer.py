@@ -130,7 +130,8 @@ class AdapterTrainer:
         # Nothing after the last scored token matters, nor does that token's own hidden state.
         tree = pack([sequences[i].tokens[: int(sequences[i].targets[-1])] for i in usable], device=self.decoder.device)
         self.tokens += len(tree.tokens_N)
-        attention = TreeAttention(tree, self.decoder.config, self.decoder.dtype)
+        half = self.decoder.kernels is not None
+        attention = TreeAttention(tree, self.decoder.config, self.decoder.dtype, half=half)
         hidden_NH = self.decoder.hidden(tree.tokens_N, tree.positions_N, attention, self)
         rows = np.concatenate([places[sequences[i].targets - 1] for i, places in zip(usable, tree.index, strict=True)])
         wanted = np.concatenate([np.asarray(sequences[i].tokens)[sequences[i].targets] for i in usable])

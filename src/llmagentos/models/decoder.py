@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 import torch
 from torch import Tensor
@@ -23,6 +23,9 @@ from torch.nn import functional
 from llmagentos.errors import ModelFileError
 from llmagentos.models.pointwise import gated_unit, rms_norm, rotate
 from llmagentos.models.products import PACK_ROWS, FrozenProduct, PackedLinear, choose_precision
+
+if TYPE_CHECKING:
+    from llmagentos.models.native.products import Kernels
 
 ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
 
@@ -173,6 +176,8 @@ class Decoder:
         head = self.embedding_VH if config.tied else take("lm_head.weight")
         self.head = PackedLinear(head)
         self.layers = [self._layer(take, index) for index in range(config.layers)]
+        self.kernels: Kernels | None = None
+        """What computes its products in eight bits; None where PyTorch does."""
         self._cos_TD, self._sin_TD = (table.to(self.device) for table in _rotary(config, config.window))
 
     @classmethod
@@ -215,6 +220,11 @@ class Decoder:
     def device(self) -> torch.device:
         """Where the weights lie."""
         return self.embedding_VH.device
+
+    @property
+    def rotary(self) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of every position, [T, D / 2] each."""
+        return self._cos_TD, self._sin_TD
 
     @property
     def precision(self) -> str:

@@ -8,13 +8,17 @@ Axes: N rows, I inputs, O outputs.
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from llmagentos.errors import ConfigError
+
+if TYPE_CHECKING:
+    from llmagentos.models.native.bindings import Product
+    from llmagentos.models.native.products import KernelProduct, Kernels
 
 Precision: TypeAlias = Literal["auto", "fp32", "bf16", "int8"]
 """`int8`: weights and inputs of the frozen products in eight bits, everything else in fp32."""
@@ -65,15 +69,16 @@ class PackedLinear:
     eight bits a quarter of it.
     """
 
-    __slots__ = ("_backward", "_forward", "_int8", "_int8_backward", "_sharp", "bias", "weight_OI")
+    __slots__ = ("_backward", "_forward", "_int8", "_int8_backward", "_kernels", "_sharp", "bias", "weight_OI")
 
     def __init__(self, weight_OI: Tensor, bias: Tensor | None = None) -> None:
         self.weight_OI = weight_OI
         self.bias = bias
         self._forward: Tensor | None = None
         self._backward: Tensor | None = None
-        self._int8: Int8Product | None = None
-        self._int8_backward: Int8Product | None = None
+        self._int8: Int8Product | KernelProduct | None = None
+        self._int8_backward: Int8Product | KernelProduct | None = None
+        self._kernels: Kernels | None = None
         self._sharp = False
 
     @property
@@ -81,14 +86,30 @@ class PackedLinear:
         """Whether it computes in eight bits."""
         return self._int8 is not None
 
-    def quantise(self, smooth_I: Tensor | None = None, *, sharp: bool = False) -> None:
-        """Compute in eight bits from now on (see `Int8Product`).
+    @property
+    def native(self) -> Product:
+        """The product as the kernels read it; only where it was quantised for them."""
+        from llmagentos.models.native.products import KernelProduct
+
+        assert isinstance(self._int8, KernelProduct)
+        return self._int8.product
+
+    def quantise(self, smooth_I: Tensor | None = None, *, sharp: bool = False, kernels: Kernels | None = None) -> None:
+        """Compute in eight bits from now on (see `Int8Product`), by the `kernels` where there are some.
 
         `sharp` says that few entries of a row's gradient are large and the rest tiny, as behind a softmax: in eight
         bits those would be lost (cosine with the exact gradient 0.80 instead of 0.99), so it stays in fp32.
         """
-        self._int8 = Int8Product(self.weight_OI, smooth_I)
+        self._kernels = kernels
+        self._int8 = self._eight_bits(self.weight_OI, smooth_I)
         self._forward, self._sharp = None, sharp
+
+    def _eight_bits(self, weight_OI: Tensor, smooth_I: Tensor | None = None) -> Int8Product | KernelProduct:
+        if self._kernels is None:
+            return Int8Product(weight_OI, smooth_I)
+        from llmagentos.models.native.products import KernelProduct
+
+        return KernelProduct(self._kernels, weight_OI, smooth_I, self.bias if weight_OI is self.weight_OI else None)
 
     def pack(self, rows: int = PACK_ROWS, *, backward: bool = False) -> None:
         """Prepare the layout for about `rows` rows; `backward` the transposed one that a trainer needs."""
@@ -97,7 +118,7 @@ class PackedLinear:
         weight = self.weight_OI.detach()
         if self.quantised and not (backward and self._sharp):
             if backward and self._int8_backward is None:
-                self._int8_backward = Int8Product(weight.t().contiguous())
+                self._int8_backward = self._eight_bits(weight.t().contiguous())
         elif backward and self._backward is None:
             self._backward = torch.ops.mkldnn._reorder_linear_weight(weight.t().contiguous(), rows)
         elif not backward and self._forward is None:
@@ -107,7 +128,7 @@ class PackedLinear:
         """`x W^T + b`, no gradient recorded: see `backward` and `FrozenProduct`."""
         if self._int8 is not None:
             product = self._int8(x_NI)
-            return product if self.bias is None else product.add_(self.bias)
+            return product if self.bias is None or self._kernels is not None else product.add_(self.bias)
         if self._forward is None or x_NI.shape[0] == 1:  # one row is bound by memory: the plain layout is as good
             return functional.linear(x_NI, self.weight_OI, self.bias)
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x_NI, self._forward, self.bias, "none", [], "")

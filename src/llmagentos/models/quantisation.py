@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from llmagentos.models.decoder import Decoder
+from llmagentos.models.native.products import Kernels
 from llmagentos.models.packing import TreeAttention, pack
 from llmagentos.models.products import PackedLinear
 from llmagentos.models.rendering import Renderer
@@ -32,13 +33,19 @@ TEXTS: tuple[tuple[str, str], ...] = (
 """Talk, code, numbers, calls and another script: what an agent reads and writes."""
 
 
-def quantise(decoder: Decoder, renderer: Renderer) -> None:
-    """Turn `decoder` to eight bits in place; it must be in fp32 on a processor and serve nobody yet."""
+def quantise(decoder: Decoder, renderer: Renderer, kernels: Kernels | None = None) -> None:
+    """Turn `decoder` to eight bits in place; it must be in fp32 on a processor and serve nobody yet.
+
+    With `kernels` its products are theirs, and an engine can compute whole steps by them.
+    """
     peaks = measure_peaks(decoder, renderer)
     for index, layer in enumerate(decoder.layers):
         for group, product in layer.products.items():
-            product.quantise(smoothing(peaks[index, group], product.weight_OI))
-    decoder.head.quantise(smoothing(peaks[len(decoder.layers), "head"], decoder.head.weight_OI), sharp=True)
+            product.quantise(smoothing(peaks[index, group], product.weight_OI), kernels=kernels)
+    decoder.head.quantise(
+        smoothing(peaks[len(decoder.layers), "head"], decoder.head.weight_OI), sharp=True, kernels=kernels
+    )
+    decoder.kernels = kernels
 
 
 def measure_peaks(decoder: Decoder, renderer: Renderer) -> dict[tuple[int, str], Tensor]:

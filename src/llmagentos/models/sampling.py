@@ -41,13 +41,14 @@ def sample(logits_NV: Tensor, settings: list[Sampling], positions: list[int]) ->
     chosen = best.tolist()
     for row, setting in enumerate(settings):
         if setting.temperature > 0:
-            chosen[row] = _draw(scaled[row] - normaliser[row], setting.top_p, uniform(setting.seed, positions[row]))
+            chosen[row] = draw(scaled[row] - normaliser[row], setting.top_p, uniform(setting.seed, positions[row]))
     index = torch.tensor(chosen, device=logits_NV.device).unsqueeze(1)
     logprobs = (scaled.gather(1, index).squeeze(1) - normaliser).tolist()
     return chosen, logprobs
 
 
-def _draw(logprob_V: Tensor, top_p: float, u: float) -> int:
+def draw(logprob_V: Tensor, top_p: float, u: float) -> int:
+    """The token at `u` in [0, 1) of the cumulative distribution."""
     if top_p >= 1.0:
         cumulative = np.cumsum(logprob_V.exp().cpu().numpy(), dtype=np.float64)
         return min(int(np.searchsorted(cumulative, u * cumulative[-1], side="right")), len(cumulative) - 1)

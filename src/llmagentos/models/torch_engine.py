@@ -8,35 +8,36 @@ It does not know tasks, programs or who trains the adapters it serves.
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from llmagentos.errors import AdapterError, EngineError, PromptTooLongError
-from llmagentos.models.adapters import BatchAdapters, FusedAdapter, from_peft
+from llmagentos.models.adapters import FusedAdapter, from_peft
 from llmagentos.models.arithmetic import arithmetic, compute
 from llmagentos.models.decoder import Decoder, keep_memory, preferred_dtype
-from llmagentos.models.kv_cache import PrefixStore, RowCache, Span, StepAttention, common_prefix
+from llmagentos.models.jobs import Drawn, Job, Steps, Work
+from llmagentos.models.native.products import Kernels
+from llmagentos.models.plain_steps import PlainSteps
 from llmagentos.models.products import choose_precision
 from llmagentos.models.quantisation import quantise
 from llmagentos.models.rendering import Renderer
-from llmagentos.models.sampling import sample
 from llmagentos.models.text_stream import TextStream
 from llmagentos.records.generation import Completion, FinishReason, GenerationRequest
 
+logger = logging.getLogger(__name__)
+
 STEP_TOKENS = 512
 """Most tokens of one step: large enough for the processor's full speed, small enough that decoding is not held up."""
-SHARE_FROM = 16
-"""A shared prefix shorter than this is not waited for."""
 
 
 @dataclass(slots=True)
@@ -51,37 +52,6 @@ class EngineCounters:
     steps: int = 0
 
 
-@dataclass(slots=True, eq=False)
-class _Job:
-    """One request on its way."""
-
-    request: GenerationRequest
-    future: Future[Completion]
-    on_token: Callable[[int], None] | None
-    tokens: np.ndarray
-    """Prompt and reply so far."""
-    adapter: FusedAdapter | None
-    limit: int
-    """Most tokens of the reply."""
-    stream: TextStream | None
-    """Watches for stop strings; None where there are none."""
-    computed: int = 0
-    """Positions whose keys and values lie in the row."""
-    cached: int = 0
-    row: int = -1
-    sampled: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-
-    @property
-    def owner(self) -> int:
-        """Key under which its prefixes may be shared."""
-        return self.adapter.serial if self.adapter is not None else 0
-
-    @property
-    def prefilling(self) -> bool:
-        return self.computed < len(self.request.prompt)
-
-
 class TorchEngine:
     """Serves one decoder. See `models.engine.Engine` for the meaning of the methods."""
 
@@ -93,12 +63,10 @@ class TorchEngine:
         self.window = decoder.config.window
         self.counters = EngineCounters()
         self._rows = rows
-        self._prefix_tokens = prefix_tokens
-        self._cache: RowCache | None = None
-        self._prefixes = PrefixStore(prefix_tokens)
+        self._steps = _steps(decoder, rows, prefix_tokens)
         self._adapters: dict[str, FusedAdapter] = {}
-        self._waiting: deque[_Job] = deque()
-        self._running: dict[int, _Job] = {}
+        self._waiting: deque[Job] = deque()
+        self._running: dict[int, Job] = {}
         self._stale: list[int] = []
         self._wake = threading.Condition()
         self._closed = False
@@ -107,12 +75,20 @@ class TorchEngine:
     @classmethod
     @arithmetic
     def load(
-        cls, folder: Path, *, threads: int = 0, device: str = "cpu", rows: int = 64, precision: str = "auto"
+        cls,
+        folder: Path,
+        *,
+        threads: int = 0,
+        device: str = "cpu",
+        rows: int = 64,
+        precision: str = "auto",
+        kernels: Path | None = None,
     ) -> TorchEngine:
         """Load a model folder.
 
         `threads` 0 leaves PyTorch's choice, every core this process may use; `precision` is one of
-        `products.Precision`, `ConfigError` where the processor does not have it.
+        `products.Precision`, `ConfigError` where the processor does not have it. In eight bits the kernels in the
+        folder `kernels` are used, compiled into it where that is needed and possible.
         """
         if threads > 0:
             torch.set_num_threads(threads)
@@ -121,7 +97,7 @@ class TorchEngine:
         decoder = Decoder.load(folder, dtype=preferred_dtype(device, chosen), device=device)
         renderer = Renderer(folder)
         if chosen == "int8":
-            quantise(decoder, renderer)
+            quantise(decoder, renderer, _kernels(kernels))
         decoder.pack()
         return cls(decoder, renderer, rows=rows)
 
@@ -177,7 +153,7 @@ class TorchEngine:
 
     def _job(
         self, request: GenerationRequest, future: Future[Completion], on_token: Callable[[int], None] | None
-    ) -> _Job:
+    ) -> Job:
         prompt, sampling = request.prompt, request.sampling
         if not prompt:
             raise EngineError("The prompt has no tokens; a request needs at least one.")
@@ -197,7 +173,7 @@ class TorchEngine:
         limit = min(sampling.max_tokens, self.window - len(prompt))
         tokens = np.asarray(prompt, dtype=np.int64)
         stream = TextStream(self.renderer.decode, sampling.stop) if sampling.stop else None
-        return _Job(request, future, on_token, tokens, adapter, limit, stream)
+        return Job(request, future, on_token, tokens, adapter, limit, stream)
 
     def close(self) -> None:
         """Cancel what is waiting or running and end the worker."""
@@ -226,7 +202,7 @@ class TorchEngine:
     def _turn(self) -> None:
         with self._wake:
             for owner in self._stale:
-                self._prefixes.forget(owner)
+                self._steps.forget(owner)
             self._stale.clear()
             self._admit()
         if self._running:
@@ -237,14 +213,13 @@ class TorchEngine:
             with torch.inference_mode():
                 self._step()
         except (RuntimeError, ValueError, IndexError, MemoryError) as error:
-            failed = list(self._running.values())
-            self._running.clear()
-            for job in failed:
+            for job in list(self._running.values()):
+                self._leave(job, sound=False)
                 _fail(job, "A generation step failed", error)
 
     def _admit(self) -> None:
         """Give free rows to waiting requests; those whose prefix is just being computed wait for it."""
-        postponed: list[_Job] = []
+        postponed: list[Job] = []
         while self._waiting and len(self._running) < self._rows:
             job = self._waiting.popleft()
             if job.future.cancelled():
@@ -262,119 +237,73 @@ class TorchEngine:
                 postponed.append(job)
         self._waiting.extendleft(reversed(postponed))
 
-    def _place(self, job: _Job) -> bool:
-        prompt = job.tokens[:-1]  # the last prompt token is always computed: its logits are needed
-        kept, kv = self._prefixes.longest(prompt, job.owner) if len(prompt) else (0, None)
-        best, source = kept, None
-        for other in self._running.values():
-            if other.adapter is not job.adapter:
-                continue
-            shared = common_prefix(other.tokens, prompt)
-            ready = min(shared, other.computed)
-            if other.prefilling and shared >= ready + SHARE_FROM and shared >= best + SHARE_FROM:
-                return False
-            if ready > best:
-                best, source = ready, other
-        if self._cache is None:
-            self._cache = RowCache(
-                self.decoder.config, self._rows, dtype=self.decoder.dtype, device=self.decoder.device
-            )
-        row = next(index for index in range(self._rows) if index not in self._running)
-        self._cache.reserve(min(len(job.tokens) + job.limit, self.window))
-        if source is not None:
-            self._cache.copy(source.row, row, best)
-        elif kv is not None:
-            self._cache.store(row, 0, kv[..., :best, :])
-        job.row, job.computed, job.cached = row, best, best
-        self.counters.cached += best
-        self._running[row] = job
+    def _place(self, job: Job) -> bool:
+        job.row = next(index for index in range(self._rows) if index not in self._running)
+        if not self._steps.place(job, self._running.values()):
+            return False
+        self.counters.cached += job.cached
+        self._running[job.row] = job
         return True
 
-    def _plan(self) -> tuple[list[tuple[_Job, Span]], list[tuple[int, int, FusedAdapter]]]:
-        """This step's spans, requests of one adapter behind each other, and the adapters' runs of flat tokens."""
-        jobs = sorted(self._running.values(), key=lambda job: (job.owner, job.row))
+    def _leave(self, job: Job, *, sound: bool = True) -> None:
+        """Take a job out of the running ones; what was computed is kept for others where it is `sound` and of use."""
+        del self._running[job.row]
+        self._steps.release(job, keep=sound and self._serves(job.adapter))
+
+    def _plan(self) -> list[Work]:
+        """This step's work: every job that decodes, and of the prompts as much as a step has room for."""
+        jobs = sorted(self._running.values(), key=lambda job: (job.owner, self._steps.order(job)))
         room = STEP_TOKENS - sum(not job.prefilling for job in jobs)
-        planned: list[tuple[_Job, Span]] = []
-        runs: list[tuple[int, int, FusedAdapter]] = []
-        offset = 0
+        planned: list[Work] = []
         for job in jobs:
             count = 1
             if job.prefilling:
                 count = min(len(job.tokens) - job.computed, max(room, 0))
                 room -= count
-            if count == 0:
-                continue
-            planned.append((job, Span(job.row, job.computed, count)))
-            if job.adapter is not None:
-                if runs and runs[-1][2] is job.adapter:
-                    runs[-1] = (runs[-1][0], offset + count, job.adapter)
-                else:
-                    runs.append((offset, offset + count, job.adapter))
-            offset += count
-        return planned, runs
+            if count:
+                planned.append(Work(job, count))
+        return planned
 
     def _step(self) -> None:
         for job in [job for job in self._running.values() if job.future.cancelled()]:
-            del self._running[job.row]
+            self._leave(job)
             _tell_cancelled(job)
-        planned, runs = self._plan()
-        if not planned or self._cache is None:
+        planned = self._plan()
+        if not planned:
             return
-        device = self.decoder.device
-        flat = np.concatenate([job.tokens[span.start : span.start + span.count] for job, span in planned])
-        positions = np.concatenate([np.arange(span.start, span.start + span.count) for _, span in planned])
-        hidden_NH = self.decoder.hidden(
-            torch.from_numpy(flat).to(device),
-            torch.from_numpy(positions).to(device),
-            StepAttention(self._cache, [span for _, span in planned]),
-            BatchAdapters(runs) if runs else None,
-        )
+        prefilled = sum(work.count for work in planned if work.job.prefilling)
+        drawn = self._steps.step(planned)
         self.counters.steps += 1
-        last: list[int] = []
-        ready: list[_Job] = []
-        offset = 0
-        for job, span in planned:
-            offset += span.count
-            if job.prefilling:
-                self.counters.prefilled += span.count
-            job.computed += span.count
-            if job.computed == len(job.tokens):
-                last.append(offset - 1)
-                ready.append(job)
-        if ready:
-            self._take_tokens(ready, self.decoder.logits(hidden_NH[last]))
+        self.counters.prefilled += prefilled
+        for one in drawn:
+            self._take(one)
 
-    def _take_tokens(self, jobs: list[_Job], logits_NV: Tensor) -> None:
-        settings = [job.request.sampling for job in jobs]
-        chosen, logprobs = sample(logits_NV, settings, [len(job.tokens) for job in jobs])
-        for job, token, logprob in zip(jobs, chosen, logprobs, strict=True):
-            job.sampled.append(token)
-            job.logprobs.append(logprob)
-            job.tokens = np.append(job.tokens, token)
-            self.counters.sampled += 1
-            ended = token in self.renderer.eos_ids
-            if job.stream is not None and not ended:
-                job.stream.push(token)
-            if job.on_token is not None and not ended:
-                try:
-                    job.on_token(token)
-                except Exception as error:  # noqa: BLE001 (a caller may raise anything; the request carries it)
-                    del self._running[job.row]
-                    _fail(job, "The request's on_token raised", error)
-                    continue
-            if ended or (job.stream is not None and job.stream.stopped):
-                self._finish(job, "stop")
-            elif len(job.sampled) >= job.limit:
-                self._finish(job, "length")
+    def _take(self, drawn: Drawn) -> None:
+        job, token = drawn.job, drawn.token
+        job.sampled.append(token)
+        job.logprobs.append(drawn.logprob)
+        job.tokens = np.append(job.tokens, token)
+        self.counters.sampled += 1
+        ended = token in self.renderer.eos_ids
+        if job.stream is not None and not ended:
+            job.stream.push(token)
+        if job.on_token is not None and not ended:
+            try:
+                job.on_token(token)
+            except Exception as error:  # noqa: BLE001 (a caller may raise anything; the request carries it)
+                self._leave(job)
+                _fail(job, "The request's on_token raised", error)
+                return
+        if ended or (job.stream is not None and job.stream.stopped):
+            self._finish(job, "stop")
+        elif len(job.sampled) >= job.limit:
+            self._finish(job, "length")
 
-    def _finish(self, job: _Job, reason: FinishReason) -> None:
-        if self._cache is not None and job.computed <= self._prefix_tokens and self._serves(job.adapter):
-            prefix = self._cache.take(job.row, job.computed)
-            self._prefixes.put(job.tokens[: job.computed].copy(), job.owner, prefix)
-        del self._running[job.row]
+    def _finish(self, job: Job, reason: FinishReason) -> None:
+        self._leave(job)
         self._resolve(job, reason)
 
-    def _resolve(self, job: _Job, reason: FinishReason) -> None:
+    def _resolve(self, job: Job, reason: FinishReason) -> None:
         if job.future.set_running_or_notify_cancel():
             text = self._text(job)
             job.future.set_result(
@@ -388,20 +317,40 @@ class TorchEngine:
                 )
             )
 
-    def _text(self, job: _Job) -> str:
+    def _text(self, job: Job) -> str:
         if job.stream is not None:
             job.stream.finish()
             return job.stream.text
         return self.renderer.decode(job.sampled)
 
 
-def _fail(job: _Job, what: str, error: BaseException) -> None:
+def _kernels(folder: Path | None) -> Kernels | None:
+    from llmagentos.models.native.library import KernelsMissing
+
+    if folder is None:
+        return None
+    try:
+        return Kernels.load(folder, torch.get_num_threads())
+    except KernelsMissing as why:
+        logger.info("computing with PyTorch alone: %s", why)
+        return None
+
+
+def _steps(decoder: Decoder, rows: int, prefix_tokens: int) -> Steps:
+    from llmagentos.models.native.steps import NativeSteps
+
+    if NativeSteps.fits(decoder):
+        return NativeSteps(decoder, prefix_tokens=prefix_tokens)
+    return PlainSteps(decoder, rows=rows, prefix_tokens=prefix_tokens)
+
+
+def _fail(job: Job, what: str, error: BaseException) -> None:
     if job.future.set_running_or_notify_cancel():
         failure = EngineError(f"{what}: {str(error) or type(error).__name__}")
         failure.__cause__ = error
         job.future.set_exception(failure)
 
 
-def _tell_cancelled(job: _Job) -> None:
+def _tell_cancelled(job: Job) -> None:
     """Wake those who wait for several futures: `cancel` alone does not."""
     job.future.set_running_or_notify_cancel()

@@ -1,0 +1,338 @@
+/* One step of a decoder of the Llama family on a processor with AVX-512 VNNI: flat tokens in, next tokens out.
+ *
+ * In: tokens of any number of sequences with their positions, blocks and adapters. Out: keys and values kept in the
+ * blocks, and for the sequences whose last token this is, a drawn token with its log-probability.
+ * It does not know requests, prompts or when a sequence ends. `models/native.py` calls it; structures must agree.
+ */
+#include <stdlib.h>
+
+#include "attention.h"
+
+enum { QKV, O, GATE_UP, DOWN, GROUPS };
+static const int PARTS[GROUPS] = {3, 1, 2, 1};
+
+typedef struct {
+    const float *input_norm_H, *post_norm_H, *query_norm_D, *key_norm_D; /* the last two may be NULL */
+    Product products[GROUPS];
+} Layer;
+
+typedef struct {
+    int32_t layers, hidden, heads, kv_heads, size, intermediate, vocabulary;
+    float norm_eps;
+    const float *embedding_VH, *final_norm_H, *cos_TD, *sin_TD;
+    Product head;
+    const Layer *layer;
+} Model;
+
+/* Consecutive tokens whose requests named one adapter. */
+typedef struct {
+    int32_t first, after, rank;
+    const Pair *pairs; /* [layers][GROUPS] */
+} Run;
+
+typedef struct {
+    int32_t tokens, runs, ends;
+    const int32_t *token_N;
+    const Run *run;
+    const int32_t *end_M; /* places of the tokens that are followed by a new one */
+    const float *temperature_M; /* 0 for the most likely token */
+    const double *uniform_M;    /* where in the distribution to draw */
+    int32_t *chosen_M;
+    float *logprob_M;
+    float *logits_MV;
+    Cache cache;
+    float *workspace; /* of `workspace_size` floats */
+} Batch;
+
+typedef struct {
+    const Model *model;
+    const Batch *batch;
+    float *x_NH, *normed_NI, *wide_NO, *query_NH, *context_NH, *low_NR;
+    int low_stride;
+    Rows rows;
+} Step;
+
+static int most(int a, int b) { return a > b ? a : b; }
+
+static int widest_rank(const Batch *b) {
+    int rank = 0;
+    for (int r = 0; r < b->runs; r++) rank = most(rank, b->run[r].rank);
+    return 3 * rank;
+}
+
+static size_t lay_out(const Model *m, const Batch *b, Step *s) {
+    const size_t n = (size_t)most(b->tokens, b->ends), q = (size_t)m->heads * m->size, kv = (size_t)m->kv_heads * m->size;
+    const size_t inner = most(m->hidden, most(m->intermediate, (int)q)), outer = most(2 * m->intermediate, (int)(q + 2 * kv));
+    s->low_stride = widest_rank(b);
+    float *at = b->workspace;
+    s->x_NH = at, at += n * m->hidden;
+    s->normed_NI = at, at += n * inner;
+    s->wide_NO = at, at += n * outer;
+    s->query_NH = at, at += n * q;
+    s->context_NH = at, at += n * q;
+    s->low_NR = at, at += n * s->low_stride;
+    s->rows.scale_N = at, at += n;
+    s->rows.sum_N = (int32_t *)at, at += n;
+    s->rows.whole = (int8_t *)at, at += n * (size_t)padded((int)inner) / 4;
+    return (size_t)(at - b->workspace);
+}
+
+static void norm_row(const float *x, const float *weight, int size, float eps, float *to) {
+    __m512 squares = _mm512_setzero_ps();
+    for (int i = 0; i < size; i += 16) {
+        __m512 v = _mm512_maskz_loadu_ps(lanes(size - i), x + i);
+        squares = _mm512_fmadd_ps(v, v, squares);
+    }
+    __m512 scale = _mm512_set1_ps(1.0f / sqrtf(_mm512_reduce_add_ps(squares) / size + eps));
+    for (int i = 0; i < size; i += 16) {
+        __mmask16 in = lanes(size - i);
+        __m512 v = _mm512_mul_ps(_mm512_maskz_loadu_ps(in, x + i), scale);
+        _mm512_mask_storeu_ps(to + i, in, _mm512_mul_ps(v, _mm512_maskz_loadu_ps(in, weight + i)));
+    }
+}
+
+/* The inputs of a product for tokens `first` to `after`: eight-bit rows, and what the adapters' first halves make. */
+static void prepare(Step *s, int layer, int group, const float *x, long stride, long first, long after) {
+    const Product *p = &s->model->layer[layer].products[group];
+    for (long n = first; n < after; n++) quantise_row(x + n * stride, p->inverse_I, p->inputs, &s->rows, n);
+    for (int r = 0; r < s->batch->runs; r++) {
+        const Run *run = &s->batch->run[r];
+        const Pair *pair = &run->pairs[layer * GROUPS + group];
+        const long from = run->first > first ? run->first : first, to = run->after < after ? run->after : after;
+        const int width = run->rank * PARTS[group];
+        if (pair->a_IR && from < to)
+            plain_product(x + from * stride, stride, pair->a_IR, width, p->inputs, s->low_NR + from * s->low_stride,
+                          s->low_stride, width, to - from, 0);
+    }
+}
+
+/* What the adapters add to 32 outputs: part by part, because B of a fused product has a block for each part. */
+static void add_adapters(const Step *s, int layer, int group, int block, float *y, long stride) {
+    const Model *m = s->model;
+    const int q = m->heads * m->size, kv = m->kv_heads * m->size, outputs = m->layer[layer].products[group].outputs;
+    const int ends[GROUPS][3] = {{q, q + kv, q + 2 * kv}, {outputs}, {m->intermediate, outputs}, {outputs}};
+    for (int r = 0; r < s->batch->runs; r++) {
+        const Run *run = &s->batch->run[r];
+        const Pair *pair = &run->pairs[layer * GROUPS + group];
+        if (!pair->a_IR) continue;
+        for (int part = 0; part < PARTS[group]; part++) {
+            const int begin = part ? ends[group][part - 1] : 0;
+            const int from = most(block * BLOCK, begin);
+            const int to = ends[group][part] < (block + 1) * BLOCK ? ends[group][part] : (block + 1) * BLOCK;
+            if (from >= to) continue;
+            plain_product(s->low_NR + (long)run->first * s->low_stride + part * run->rank, s->low_stride,
+                          pair->b_RO + (long)part * run->rank * outputs + from, outputs, run->rank,
+                          y + run->first * stride + from, stride, to - from, run->after - run->first, 1);
+        }
+    }
+}
+
+static void adapted_product(Step *s, int layer, int group, float *y, long stride, int add) {
+    const Product *p = &s->model->layer[layer].products[group];
+    const int blocks = (p->outputs + BLOCK - 1) / BLOCK;
+    for (long block; (block = take_piece()) < blocks;) {
+        product_rows(p, &s->rows, 0, s->batch->tokens, (int)block, y, stride, add);
+        if (s->batch->runs) add_adapters(s, layer, group, (int)block, y, stride);
+    }
+    barrier();
+}
+
+static void turn(float *x, const float *cos, const float *sin, int size, float scale) {
+    for (int d = 0; d < size / 2; d++) {
+        const float left = x[d], right = x[d + size / 2];
+        x[d] = (left * cos[d] - right * sin[d]) * scale;
+        x[d + size / 2] = (right * cos[d] + left * sin[d]) * scale;
+    }
+}
+
+/* Positions into queries and keys; keys and values into their blocks. */
+static void place(Step *s, int layer, long n) {
+    const Model *m = s->model;
+    const Layer *l = &m->layer[layer];
+    const int q = m->heads * m->size, kv = m->kv_heads * m->size;
+    float *row = s->wide_NO + n * (q + 2 * kv);
+    const long at = (long)s->batch->cache.position_N[n] * (m->size / 2);
+    const float scale = 1.0f / sqrtf((float)m->size);
+    for (int h = 0; h < m->heads + m->kv_heads; h++) {
+        const float *norm = h < m->heads ? l->query_norm_D : l->key_norm_D;
+        if (norm) norm_row(row + h * m->size, norm, m->size, m->norm_eps, row + h * m->size);
+        turn(row + h * m->size, m->cos_TD + at, m->sin_TD + at, m->size, h < m->heads ? scale : 1.0f);
+    }
+    memcpy(s->query_NH + n * q, row, sizeof(float) * q);
+    keep(&s->batch->cache, layer, n, row + q, row + q + kv);
+}
+
+static void gate(float *row, int size, float *to) {
+    for (int i = 0; i < size; i += 16) {
+        __mmask16 in = lanes(size - i);
+        __m512 g = _mm512_maskz_loadu_ps(in, row + i), u = _mm512_maskz_loadu_ps(in, row + size + i);
+        __m512 down = _mm512_add_ps(_mm512_set1_ps(1.0f), exp_ps(_mm512_sub_ps(_mm512_setzero_ps(), g)));
+        _mm512_mask_storeu_ps(to + i, in, _mm512_mul_ps(_mm512_div_ps(g, down), u));
+    }
+}
+
+/* Most tokens of a piece that still keeps every thread busy. */
+static long piece_size(long tokens) {
+    const long each = (tokens + 2 * pool.threads - 1) / (2 * pool.threads);
+    return each > 8 ? 8 : each < 1 ? 1 : each;
+}
+
+#define EACH_PIECE(first, after, tokens)                                                                       \
+    for (long first, after, size_ = piece_size(tokens);                                                        \
+         (first = take_piece() * size_) < (tokens) &&                                                          \
+         (after = first + size_ < (tokens) ? first + size_ : (tokens), 1);)
+
+static void layer_step(Step *s, int layer) {
+    const Model *m = s->model;
+    const Layer *l = &m->layer[layer];
+    const long tokens = s->batch->tokens, q = (long)m->heads * m->size, kv = (long)m->kv_heads * m->size;
+    EACH_PIECE(first, after, tokens) {
+        for (long n = first; n < after; n++)
+            norm_row(s->x_NH + n * m->hidden, l->input_norm_H, m->hidden, m->norm_eps, s->normed_NI + n * m->hidden);
+        prepare(s, layer, QKV, s->normed_NI, m->hidden, first, after);
+    }
+    barrier();
+    adapted_product(s, layer, QKV, s->wide_NO, q + 2 * kv, 0);
+    EACH_PIECE(first, after, tokens) for (long n = first; n < after; n++) place(s, layer, n);
+    barrier();
+    long together = (tokens * m->kv_heads + 4 * pool.threads - 1) / (4 * pool.threads);
+    together = together > TOGETHER ? TOGETHER : together < 1 ? 1 : together;
+    const long chunks = (tokens + together - 1) / together;
+    for (long piece; (piece = take_piece()) < chunks * m->kv_heads;) {
+        const long first = piece / m->kv_heads * together, after = first + together;
+        attend(&s->batch->cache, layer, (int)(piece % m->kv_heads), first, after < tokens ? after : tokens, s->query_NH,
+               s->context_NH);
+    }
+    barrier();
+    EACH_PIECE(first, after, tokens) prepare(s, layer, O, s->context_NH, q, first, after);
+    barrier();
+    adapted_product(s, layer, O, s->x_NH, m->hidden, 1);
+    EACH_PIECE(first, after, tokens) {
+        for (long n = first; n < after; n++)
+            norm_row(s->x_NH + n * m->hidden, l->post_norm_H, m->hidden, m->norm_eps, s->normed_NI + n * m->hidden);
+        prepare(s, layer, GATE_UP, s->normed_NI, m->hidden, first, after);
+    }
+    barrier();
+    adapted_product(s, layer, GATE_UP, s->wide_NO, 2L * m->intermediate, 0);
+    EACH_PIECE(first, after, tokens) {
+        for (long n = first; n < after; n++)
+            gate(s->wide_NO + n * 2 * m->intermediate, m->intermediate, s->normed_NI + n * m->intermediate);
+        prepare(s, layer, DOWN, s->normed_NI, m->intermediate, first, after);
+    }
+    barrier();
+    adapted_product(s, layer, DOWN, s->x_NH, m->hidden, 1);
+}
+
+/* One token from a row of logits (see models/sampling.py); sums in double, in token order. */
+static void draw(const Batch *b, const Model *m, long row) {
+    const float *logit = b->logits_MV + row * m->vocabulary;
+    const int size = m->vocabulary;
+    const float heat = b->temperature_M[row] > 0 ? b->temperature_M[row] : 1.0f;
+    int best = 0;
+    for (int i = 1; i < size; i++) best = logit[i] > logit[best] ? i : best;
+    const __m512 peak = _mm512_set1_ps(logit[best]), inverse = _mm512_set1_ps(1.0f / heat);
+    double total = 0;
+    for (int i = 0; i < size; i += 16) {
+        __m512 v = _mm512_mul_ps(_mm512_sub_ps(_mm512_maskz_loadu_ps(lanes(size - i), logit + i), peak), inverse);
+        total += _mm512_reduce_add_ps(_mm512_maskz_mov_ps(lanes(size - i), exp_ps(v)));
+    }
+    int chosen = best;
+    if (b->temperature_M[row] > 0) {
+        const double target = b->uniform_M[row] * total;
+        double sum = 0;
+        chosen = size - 1;
+        for (int i = 0; i < size && chosen == size - 1; i += 16) {
+            __m512 v = _mm512_mul_ps(_mm512_sub_ps(_mm512_maskz_loadu_ps(lanes(size - i), logit + i), peak), inverse);
+            float each[16];
+            v = _mm512_maskz_mov_ps(lanes(size - i), exp_ps(v));
+            _mm512_storeu_ps(each, v);
+            const double after = sum + _mm512_reduce_add_ps(v);
+            if (after > target) {
+                chosen = i + 15 < size ? i + 15 : size - 1; /* rounding may leave the sum of the singles below */
+                for (int k = 0; k < 16 && i + k < size; k++) {
+                    sum += each[k];
+                    if (sum > target) {
+                        chosen = i + k;
+                        break;
+                    }
+                }
+                break;
+            }
+            sum = after;
+        }
+    }
+    b->chosen_M[row] = chosen;
+    b->logprob_M[row] = (float)((logit[chosen] - logit[best]) / heat - log(total));
+}
+
+static void step(int thread, void *argument) {
+    Step *s = argument;
+    const Model *m = s->model;
+    const Batch *b = s->batch;
+    (void)thread;
+    EACH_PIECE(first, after, (long)b->tokens) {
+        for (long n = first; n < after; n++)
+            memcpy(s->x_NH + n * m->hidden, m->embedding_VH + (long)b->token_N[n] * m->hidden, sizeof(float) * m->hidden);
+    }
+    barrier();
+    for (int layer = 0; layer < m->layers; layer++) layer_step(s, layer);
+    if (!b->ends) return;
+    EACH_PIECE(first, after, (long)b->ends) {
+        for (long n = first; n < after; n++) {
+            norm_row(s->x_NH + (long)b->end_M[n] * m->hidden, m->final_norm_H, m->hidden, m->norm_eps,
+                     s->normed_NI + n * m->hidden);
+            quantise_row(s->normed_NI + n * m->hidden, m->head.inverse_I, m->hidden, &s->rows, n);
+        }
+    }
+    barrier();
+    const int blocks = (m->vocabulary + BLOCK - 1) / BLOCK, each = 4;
+    for (long piece; (piece = take_piece()) * each < blocks;)
+        for (int block = (int)piece * each; block < ((int)piece + 1) * each && block < blocks; block++)
+            product_rows(&m->head, &s->rows, 0, b->ends, block, b->logits_MV, m->vocabulary, 0);
+    barrier();
+    for (long row; (row = take_piece()) < b->ends;) draw(b, m, row);
+    barrier();
+}
+
+typedef struct {
+    const Product *product;
+    const float *x_NI;
+    float *y_NO;
+    long rows;
+    Rows whole;
+} Single;
+
+static void single(int thread, void *argument) {
+    Single *s = argument;
+    const Product *p = s->product;
+    (void)thread;
+    EACH_PIECE(first, after, s->rows) {
+        for (long n = first; n < after; n++) quantise_row(s->x_NI + n * p->inputs, p->inverse_I, p->inputs, &s->whole, n);
+    }
+    barrier();
+    const int blocks = (p->outputs + BLOCK - 1) / BLOCK;
+    for (long block; (block = take_piece()) < blocks;)
+        product_rows(p, &s->whole, 0, s->rows, (int)block, s->y_NO, p->outputs, 0);
+    barrier();
+}
+
+/* One product by itself, for a trainer; `workspace` has rows * (padded inputs + 8) bytes. */
+void multiply(const Product *product, const float *x_NI, long rows, float *y_NO, int8_t *workspace) {
+    int8_t *ends = workspace + rows * padded(product->inputs);
+    Single s = {product, x_NI, y_NO, rows, {workspace, (float *)ends, (int32_t *)(ends + 4 * rows)}};
+    run_together(single, &s);
+}
+
+/* How many floats of workspace a step needs. */
+size_t workspace_size(const Model *model, const Batch *batch) {
+    Step s;
+    return lay_out(model, batch, &s) + 64;
+}
+
+void decode_step(const Model *model, const Batch *batch) {
+    Step s = {.model = model, .batch = batch};
+    lay_out(model, batch, &s);
+    run_together(step, &s);
+}
+
+void start_threads(int threads) { start_pool(threads); }

@@ -1,0 +1,68 @@
+"""A decoder and its adapters as the kernels read them: pointers into tensors that are kept alive here.
+
+In: a decoder in eight bits, an adapter. Out: their structures. It does not know sequences.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+from torch import Tensor
+
+from llmagentos.models.adapters import FusedAdapter
+from llmagentos.models.decoder import GROUPS, Decoder, DecoderConfig
+from llmagentos.models.native.bindings import Layer, Model, Pair, Product, pointer
+
+
+class NativeModel:
+    """A decoder whose products are `KernelProduct`s."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        config = decoder.config
+        self._decoder = decoder  # holds every tensor that is pointed to
+        self._layers = (Layer * config.layers)(
+            *[
+                Layer(
+                    pointer(layer.input_norm_H),
+                    pointer(layer.post_norm_H),
+                    pointer(layer.query_norm_D),
+                    pointer(layer.key_norm_D),
+                    (Product * len(GROUPS))(*[layer.products[group].native for group in GROUPS]),
+                )
+                for layer in decoder.layers
+            ]
+        )
+        cos_TD, sin_TD = decoder.rotary
+        self.structure = Model(
+            layers=config.layers,
+            hidden=config.hidden,
+            heads=config.heads,
+            kv_heads=config.kv_heads,
+            size=config.head_size,
+            intermediate=config.intermediate,
+            vocabulary=config.vocabulary,
+            norm_eps=config.norm_eps,
+            embedding_VH=pointer(decoder.embedding_VH),
+            final_norm_H=pointer(decoder.final_norm_H),
+            cos_TD=pointer(cos_TD),
+            sin_TD=pointer(sin_TD),
+            head=decoder.head.native,
+            layer=ctypes.cast(self._layers, ctypes.POINTER(Layer)),
+        )
+
+
+class NativeAdapter:
+    """A copy of an adapter with both factors transposed, so that outputs lie side by side, and the scale in B."""
+
+    def __init__(self, adapter: FusedAdapter, config: DecoderConfig) -> None:
+        self.rank = adapter.rank
+        self._kept: list[Tensor] = []
+        self._pairs = (Pair * (config.layers * len(GROUPS)))()
+        for (layer, group), (a, b) in adapter.pairs.items():
+            with torch.no_grad():
+                a_IR = a.detach().float().t().contiguous()
+                b_RO = b.detach().float().t().mul(adapter.scale).contiguous()
+            self._kept += [a_IR, b_RO]
+            self._pairs[layer * len(GROUPS) + GROUPS.index(group)] = Pair(pointer(a_IR), pointer(b_RO))
+        self.pairs = ctypes.cast(self._pairs, ctypes.POINTER(Pair))
