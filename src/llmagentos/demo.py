@@ -99,10 +99,11 @@ def plan(*, full: bool = False, quick: bool = False) -> DemoPlan:
     rate = AdapterSettings(learning_rate=1e-3 if full else 2e-3)
     support = Imitation(ImitationSettings(rate, batch=2, pool=128, evaluate_every=60))
     own_runs = PolicyGradient(PolicyGradientSettings(AdapterSettings(learning_rate=2e-4), tasks=6, samples=4))
-    drills = PolicyGradient(PolicyGradientSettings(AdapterSettings(learning_rate=5e-4), tasks=6, temperature=0.8))
+    rate = AdapterSettings(learning_rate=5e-4)
+    drills = PolicyGradient(PolicyGradientSettings(rate, tasks=6, temperature=0.8, replay=4))
     lessons = [
-        Lesson(SUPPORT, support, 14.0 if full else 6.0, own_runs if full else None, 2.0),
-        Lesson(DRILLS, drills, 4.0 if full else 2.8),
+        Lesson(SUPPORT, support, 14.0 if full else 5.0, own_runs if full else None, 2.0),
+        Lesson(DRILLS, drills, 4.0 if full else 2.2),
     ]
     if full:
         calling = Imitation(ImitationSettings(AdapterSettings(learning_rate=1e-3), batch=4, pool=128, limit=300))
@@ -113,8 +114,8 @@ def plan(*, full: bool = False, quick: bool = False) -> DemoPlan:
     harm = Imitation(ImitationSettings(rate, batch=4, pool=64, limit=10, replay_share=0.5))
     return DemoPlan(
         tuple(lessons),
-        300 if full else 40,
-        CycleSettings(gate_tasks=300 if full else 40, kept_tasks=300 if full else 67, development_tasks=12),
+        300 if full else 60,
+        CycleSettings(gate_tasks=300 if full else 60, kept_tasks=300 if full else 120, development_tasks=12),
         Lesson(GENEROUS, harm, 0.8),
     )
 

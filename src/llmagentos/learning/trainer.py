@@ -21,7 +21,8 @@ from llmagentos.errors import LearningError
 from llmagentos.models.adapters import FusedAdapter, block_mask, new_adapter
 from llmagentos.models.arithmetic import arithmetic
 from llmagentos.models.decoder import Decoder
-from llmagentos.models.packing import TreeAttention, pack
+from llmagentos.models.native.training import NativeTraining
+from llmagentos.models.packing import PackedTree, TreeAttention, pack
 from llmagentos.models.products import FrozenProduct, PackedLinear
 from llmagentos.records.transcript import Transcript
 
@@ -106,6 +107,7 @@ class AdapterTrainer:
             weight_decay=settings.weight_decay,
             foreach=True,
         )
+        self._native = NativeTraining(decoder) if NativeTraining.fits(decoder) else None
         self.tokens = 0
         """Tokens computed forward and backward so far."""
 
@@ -130,17 +132,22 @@ class AdapterTrainer:
         # Nothing after the last scored token matters, nor does that token's own hidden state.
         tree = pack([sequences[i].tokens[: int(sequences[i].targets[-1])] for i in usable], device=self.decoder.device)
         self.tokens += len(tree.tokens_N)
-        half = self.decoder.kernels is not None
-        attention = TreeAttention(tree, self.decoder.config, self.decoder.dtype, half=half)
-        hidden_NH = self.decoder.hidden(tree.tokens_N, tree.positions_N, attention, self)
-        rows = np.concatenate([places[sequences[i].targets - 1] for i, places in zip(usable, tree.index, strict=True)])
+        places = np.concatenate([index[sequences[i].targets - 1] for i, index in zip(usable, tree.index, strict=True)])
         wanted = np.concatenate([np.asarray(sequences[i].tokens)[sequences[i].targets] for i in usable])
-        logits = self.decoder.logits(hidden_NH[torch.from_numpy(rows).to(hidden_NH.device)])
+        logits = self.decoder.logits(self._hidden(tree, places))
         flat = -functional.cross_entropy(logits, torch.from_numpy(wanted).to(logits.device), reduction="none")
         split = flat.split([len(sequences[i].targets) for i in usable])
         empty = flat.new_zeros(0)
         found = dict(zip(usable, split, strict=True))
         return [found.get(i, empty) for i in range(len(sequences))]
+
+    def _hidden(self, tree: PackedTree, places_M: np.ndarray) -> Tensor:
+        """Hidden states [M, H] at flat places, by the kernels where they fit."""
+        if self._native is not None:
+            return self._native.hidden(tree, places_M, self.pairs, self.rank, self.alpha / self.rank)
+        attention = TreeAttention(tree, self.decoder.config, self.decoder.dtype)
+        hidden_NH = self.decoder.hidden(tree.tokens_N, tree.positions_N, attention, self)
+        return hidden_NH[torch.from_numpy(places_M).to(hidden_NH.device)]
 
     @arithmetic
     def backward(self, loss: Tensor) -> None:

@@ -94,6 +94,14 @@ class PackedLinear:
         assert isinstance(self._int8, KernelProduct)
         return self._int8.product
 
+    @property
+    def native_backward(self) -> Product:
+        """The transposed product as the kernels read it; only where it was packed for the way back too."""
+        from llmagentos.models.native.products import KernelProduct
+
+        assert isinstance(self._int8_backward, KernelProduct)
+        return self._int8_backward.product
+
     def quantise(self, smooth_I: Tensor | None = None, *, sharp: bool = False, kernels: Kernels | None = None) -> None:
         """Compute in eight bits from now on (see `Int8Product`), by the `kernels` where there are some.
 

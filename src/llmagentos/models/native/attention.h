@@ -49,8 +49,9 @@ static inline __attribute__((always_inline)) void block_tile(const float *const 
         __m512 left = _mm512_load_ps(keys + d * SPAN), right = _mm512_load_ps(keys + d * SPAN + 16);
 #pragma GCC unroll 6
         for (int i = 0; i < count; i++) {
-            fma1(&score[i][0], left, query[i] + d);
-            fma1(&score[i][1], right, query[i] + d);
+            const __m512 q = _mm512_set1_ps(query[i][d]);
+            fma1(&score[i][0], left, q);
+            fma1(&score[i][1], right, q);
         }
     }
     float weight[QUERIES][SPAN] __attribute__((aligned(64)));
@@ -91,8 +92,9 @@ static inline __attribute__((always_inline)) void block_tile(const float *const 
             __m512 right = second ? _mm512_load_ps(values + t * stride + d + 16) : _mm512_setzero_ps();
 #pragma GCC unroll 6
             for (int i = 0; i < count; i++) {
-                fma1(&sum[i][0], left, weight[i] + t);
-                fma1(&sum[i][1], right, weight[i] + t);
+                const __m512 w = _mm512_set1_ps(weight[i][t]);
+                fma1(&sum[i][0], left, w);
+                fma1(&sum[i][1], right, w);
             }
         }
 #pragma GCC unroll 6

@@ -10,10 +10,13 @@ from ctypes import POINTER, Structure, c_float, c_int32, c_size_t, c_void_p
 
 from torch import Tensor
 
-BLOCK = 32
+BLOCK = 64
 """Outputs that a product computes together."""
 SPAN = 32
 """Positions of a block of keys and values."""
+MOST_QUERIES = 32
+"""Tokens that attend together in training."""
+MOST_LAYERS = 256
 MOST_HEAD, MOST_GROUP = 256, 16
 """Largest head size, and most query heads on one key-value head."""
 PARTS = (3, 1, 2, 1)
@@ -85,6 +88,40 @@ class Cache(Structure):
     )
 
 
+class Segment(Structure):
+    """Consecutive tokens that lie behind each other in one sequence."""
+
+    _fields_ = (("first", c_int32), ("count", c_int32))
+
+
+class Piece(Structure):
+    """Queries that attend together, and the segments that they see."""
+
+    _fields_ = tuple((name, c_int32) for name in ("first", "count", "position", "segment", "segments"))
+
+
+class Factors(Structure):
+    """An adapter's two factors for one product as they are trained, and where their gradients go."""
+
+    _fields_ = tuple((name, c_void_p) for name in ("a_RI", "b_OR", "da_RI", "db_OR"))
+
+
+class Training(Structure):
+    """Both passes of a training step."""
+
+    _fields_ = (
+        *((name, c_int32) for name in ("tokens", "ends", "pieces", "rank", "longest")),
+        ("scale", c_float),
+        *((name, c_void_p) for name in ("token_N", "position_N", "end_M")),
+        ("piece", POINTER(Piece)),
+        ("segment", POINTER(Segment)),
+        ("factors", POINTER(Factors)),
+        ("backward", POINTER(Product)),
+        ("hidden_MH", c_void_p),
+        ("workspace", c_void_p),
+    )
+
+
 class Batch(Structure):
     """One step."""
 
@@ -121,6 +158,11 @@ def declare(library: ctypes.CDLL) -> ctypes.CDLL:
     library.workspace_size.restype = c_size_t
     library.decode_step.argtypes = (POINTER(Model), POINTER(Batch))
     library.decode_step.restype = None
+    library.training_size.argtypes = (POINTER(Model), POINTER(Training))
+    library.training_size.restype = c_size_t
+    for passed in (library.train_forward, library.train_backward):
+        passed.argtypes = (POINTER(Model), POINTER(Training))
+        passed.restype = None
     library.multiply.argtypes = (POINTER(Product), c_void_p, ctypes.c_long, c_void_p, c_void_p)
     library.multiply.restype = None
     return library

@@ -20,7 +20,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-SOURCES = ("pool.h", "products.h", "attention.h", "decode.c")
+SOURCES = ("pool.h", "products.h", "attention.h", "decode.h", "train.h", "kernels.c")
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-shared", "-fPIC", "-pthread")
 NEEDED = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "f16c", "fma"})
 """What the kernels ask of a processor, as Linux names it."""
@@ -92,7 +92,7 @@ def _compile(command: tuple[str, ...], path: Path) -> None:
     """Compile beside `path` and move it there whole: another process may do the same at the same time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(f".{os.getpid()}")
-    source = Path(__file__).parent / "decode.c"
+    source = Path(__file__).parent / "kernels.c"
     try:
         done = subprocess.run(
             [*command, *FLAGS, "-o", str(unfinished), str(source), "-lm"],

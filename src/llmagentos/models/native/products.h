@@ -15,11 +15,11 @@
 
 #include "pool.h"
 
-#define BLOCK 32 /* outputs of a product that are computed together: two registers of 16 */
-#define TILE 12  /* rows of inputs beside them: 24 sums, all in registers */
+#define BLOCK 64 /* outputs of a product that are computed together: four registers of 16 */
+#define TILE 6   /* rows of inputs beside them: 24 sums, all in registers, for ten loads a step */
 
 typedef struct {
-    const uint8_t *weight;  /* [outputs / 32][padded inputs / 4][32][4] */
+    const uint8_t *weight;  /* [outputs / 64][padded inputs / 4][64][4] */
     const float *scale_O;   /* what one step of a weight is worth */
     const float *inverse_I; /* inputs are multiplied with it first; NULL for none */
     const float *bias_O;    /* NULL for none */
@@ -71,45 +71,52 @@ static void quantise_row(const float *x_I, const float *inverse_I, int inputs, c
     to->sum_N[row] = _mm512_reduce_add_epi32(sum);
 }
 
-/* sum += weight * four bytes at `from`, repeated for every output. Written out, because compilers that see the intrinsic
- * copy the 24 sums to memory and back at every step, which halves the speed. */
-static inline __attribute__((always_inline)) void dot4(__m512i *sum, __m512i weight, const int8_t *from) {
-    __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(*sum) : "v"(weight), "m"(*(const int32_t *)from));
+/* sum += weight * four, byte by byte in fours. Written out, because compilers that see the intrinsic copy the 24 sums to
+ * memory and back at every step, which halves the speed. */
+static inline __attribute__((always_inline)) void dot4(__m512i *sum, __m512i weight, __m512i four) {
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(*sum) : "v"(weight), "v"(four));
 }
 
-/* sum += value * one number at `from`, written out for the same reason. */
-static inline __attribute__((always_inline)) void fma1(__m512 *sum, __m512 value, const float *from) {
-    __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(*sum) : "v"(value), "m"(*from));
+/* sum += left * right, written out for the same reason. */
+static inline __attribute__((always_inline)) void fma1(__m512 *sum, __m512 left, __m512 right) {
+    __asm__("vfmadd231ps %2, %1, %0" : "+v"(*sum) : "v"(left), "v"(right));
 }
 
-/* Sums of 32 outputs for `count` rows, scaled back; `count` is a constant wherever this is called. */
+/* Sums of a block of outputs for `count` rows, scaled back; `count` is a constant wherever this is called. */
 static inline __attribute__((always_inline)) void product_tile(const Product *p, const Rows *x, long first, int block,
                                                                float *y_NO, long stride, int add, const int count) {
     const int depth = padded(p->inputs);
     const uint8_t *weight = p->weight + (size_t)block * BLOCK * depth;
     const int8_t *rows = x->whole + first * depth;
-    __m512i sum[TILE][2];
-#pragma GCC unroll 12
-    for (int n = 0; n < count; n++) sum[n][0] = sum[n][1] = _mm512_setzero_si512();
-    for (int k = 0; k < depth; k += 4, weight += 128) {
-        __m512i left = _mm512_loadu_si512(weight), right = _mm512_loadu_si512(weight + 64);
-#pragma GCC unroll 12
+    __m512i sum[TILE][4];
+#pragma GCC unroll 6
+    for (int n = 0; n < count; n++)
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) sum[n][i] = _mm512_setzero_si512();
+    for (int k = 0; k < depth; k += 4, weight += 4 * BLOCK) {
+        __m512i w[4];
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) w[i] = _mm512_loadu_si512(weight + 64 * i);
+#pragma GCC unroll 6
         for (int n = 0; n < count; n++) {
-            dot4(&sum[n][0], left, rows + (long)n * depth + k);
-            dot4(&sum[n][1], right, rows + (long)n * depth + k);
+            int32_t bytes;
+            memcpy(&bytes, rows + (long)n * depth + k, sizeof bytes);
+            const __m512i four = _mm512_set1_epi32(bytes);
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; i++) dot4(&sum[n][i], w[i], four);
         }
     }
-#pragma GCC unroll 2
-    for (int half = 0; half < 2; half++) {
-        int at = block * BLOCK + half * 16;
-        __mmask16 in = lanes(p->outputs - at);
-        __m512 scale = _mm512_maskz_loadu_ps(in, p->scale_O + at);
-        __m512 bias = p->bias_O ? _mm512_maskz_loadu_ps(in, p->bias_O + at) : _mm512_setzero_ps();
-#pragma GCC unroll 12
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        const int at = block * BLOCK + i * 16;
+        const __mmask16 in = lanes(p->outputs - at);
+        const __m512 scale = _mm512_maskz_loadu_ps(in, p->scale_O + at);
+        const __m512 bias = p->bias_O ? _mm512_maskz_loadu_ps(in, p->bias_O + at) : _mm512_setzero_ps();
+#pragma GCC unroll 6
         for (int n = 0; n < count; n++) {
             float *to = y_NO + (first + n) * stride + at;
-            __m512i exact = _mm512_sub_epi32(sum[n][half], _mm512_set1_epi32(128 * x->sum_N[first + n]));
-            __m512 back = _mm512_mul_ps(scale, _mm512_set1_ps(x->scale_N[first + n]));
+            const __m512i exact = _mm512_sub_epi32(sum[n][i], _mm512_set1_epi32(128 * x->sum_N[first + n]));
+            const __m512 back = _mm512_mul_ps(scale, _mm512_set1_ps(x->scale_N[first + n]));
             __m512 y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(exact), back, bias);
             if (add) y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(in, to));
             _mm512_mask_storeu_ps(to, in, y);
@@ -120,47 +127,104 @@ static inline __attribute__((always_inline)) void product_tile(const Product *p,
 static void product_rows(const Product *p, const Rows *x, long first, long rows, int block, float *y, long stride,
                          int add) {
     for (; rows >= TILE; first += TILE, rows -= TILE) product_tile(p, x, first, block, y, stride, add, TILE);
-    if (rows >= 6) product_tile(p, x, first, block, y, stride, add, 6), first += 6, rows -= 6;
     if (rows >= 3) product_tile(p, x, first, block, y, stride, add, 3), first += 3, rows -= 3;
     if (rows == 2) product_tile(p, x, first, block, y, stride, add, 2);
     if (rows == 1) product_tile(p, x, first, block, y, stride, add, 1);
 }
 
-/* y[n][o] (+)= sum of x[n][k] * w[k][o] for up to 32 outputs; `count` is a constant wherever this is called. */
-static inline __attribute__((always_inline)) void plain_tile(const float *x, long x_stride, const float *w,
-                                                             long w_stride, int depth, float *y, long y_stride,
-                                                             int outputs, int add, const int count) {
-    __mmask16 in[2] = {lanes(outputs), lanes(outputs - 16)};
-    __m512 sum[8][2];
-#pragma GCC unroll 8
-    for (int n = 0; n < count; n++)
-        for (int half = 0; half < 2; half++)
-            sum[n][half] = add ? _mm512_maskz_loadu_ps(in[half], y + n * y_stride + half * 16) : _mm512_setzero_ps();
-    for (int k = 0; k < depth; k++) {
-        __m512 left = _mm512_maskz_loadu_ps(in[0], w + k * w_stride);
-        __m512 right = _mm512_maskz_loadu_ps(in[1], w + k * w_stride + 16);
-#pragma GCC unroll 8
-        for (int n = 0; n < count; n++) {
-            fma1(&sum[n][0], left, x + n * x_stride + k);
-            fma1(&sum[n][1], right, x + n * x_stride + k);
-        }
-    }
-#pragma GCC unroll 8
-    for (int n = 0; n < count; n++)
-        for (int half = 0; half < 2; half++) _mm512_mask_storeu_ps(y + n * y_stride + half * 16, in[half], sum[n][half]);
+/* The pieces of a product that threads share out: a block, for half of the rows where there are enough. */
+static inline long product_pieces(const Product *p, long rows) {
+    return (p->outputs + BLOCK - 1) / BLOCK * (rows < 2 * TILE ? 1L : 2L);
 }
 
-static void plain_product(const float *x, long x_stride, const float *w, long w_stride, int depth, float *y,
-                          long y_stride, int outputs, long rows, int add) {
-    for (int o = 0; o < outputs; o += 32) {
-        int width = outputs - o < 32 ? outputs - o : 32;
-        long n = 0;
-        for (; n + 8 <= rows; n += 8)
-            plain_tile(x + n * x_stride, x_stride, w + o, w_stride, depth, y + n * y_stride + o, y_stride, width, add, 8);
-        for (; n + 4 <= rows; n += 4)
-            plain_tile(x + n * x_stride, x_stride, w + o, w_stride, depth, y + n * y_stride + o, y_stride, width, add, 4);
-        for (; n < rows; n++)
-            plain_tile(x + n * x_stride, x_stride, w + o, w_stride, depth, y + n * y_stride + o, y_stride, width, add, 1);
+static void product_piece(const Product *p, const Rows *x, long rows, long piece, float *y, long stride, int add) {
+    const long middle = rows < 2 * TILE ? rows : rows / 2 / TILE * TILE;
+    const long block = rows < 2 * TILE ? piece : piece / 2;
+    if (rows < 2 * TILE || piece % 2 == 0)
+        product_rows(p, x, 0, middle, (int)block, y, stride, add);
+    else
+        product_rows(p, x, middle, rows - middle, (int)block, y, stride, add);
+}
+
+/* A matrix by where its rows and columns lie, so that a transposed one needs no copy. */
+typedef struct {
+    const float *at;
+    long row, column;
+} View;
+
+/* y[n][o] (+)= sum of x[n][k] * w[k][o] for up to 16 * `wide` outputs; `count` and `wide` are constants wherever this is
+ * called. */
+static inline __attribute__((always_inline)) void plain_tile(View x, const float *w, long w_stride, int depth, float *y,
+                                                             long y_stride, int outputs, int add, const int count,
+                                                             const int wide) {
+    __m512 sum[12][4];
+    __mmask16 in[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < wide; i++) in[i] = lanes(outputs - 16 * i);
+#pragma GCC unroll 12
+    for (int n = 0; n < count; n++)
+#pragma GCC unroll 4
+        for (int i = 0; i < wide; i++)
+            sum[n][i] = add ? _mm512_maskz_loadu_ps(in[i], y + n * y_stride + i * 16) : _mm512_setzero_ps();
+    for (int k = 0; k < depth; k++) {
+        __m512 v[4];
+#pragma GCC unroll 4
+        for (int i = 0; i < wide; i++) v[i] = _mm512_maskz_loadu_ps(in[i], w + k * w_stride + 16 * i);
+#pragma GCC unroll 12
+        for (int n = 0; n < count; n++) {
+            const __m512 one = _mm512_set1_ps(x.at[n * x.row + k * x.column]);
+#pragma GCC unroll 4
+            for (int i = 0; i < wide; i++) fma1(&sum[n][i], v[i], one);
+        }
+    }
+#pragma GCC unroll 12
+    for (int n = 0; n < count; n++)
+#pragma GCC unroll 4
+        for (int i = 0; i < wide; i++) _mm512_mask_storeu_ps(y + n * y_stride + i * 16, in[i], sum[n][i]);
+}
+
+#define PLAIN_ROWS(most, some, wide)                                                                 \
+    for (; n + most <= rows; n += most, x.at += most * x.row)                                        \
+        plain_tile(x, w, w_stride, depth, y + n * y_stride, y_stride, outputs, add, most, wide);     \
+    for (; n + some <= rows; n += some, x.at += some * x.row)                                        \
+        plain_tile(x, w, w_stride, depth, y + n * y_stride, y_stride, outputs, add, some, wide);     \
+    for (; n < rows; n++, x.at += x.row)                                                             \
+        plain_tile(x, w, w_stride, depth, y + n * y_stride, y_stride, outputs, add, 1, wide);
+
+/* Up to 64 outputs for all rows. */
+static void plain_columns(View x, const float *w, long w_stride, int depth, float *y, long y_stride, int outputs,
+                          long rows, int add) {
+    long n = 0;
+    if (outputs > 32) {
+        PLAIN_ROWS(6, 3, 4)
+    } else if (outputs > 16) {
+        PLAIN_ROWS(12, 4, 2)
+    } else {
+        PLAIN_ROWS(12, 4, 1)
+    }
+}
+
+/* y[n][o] (+)= sum of x[n][k] * w[k][o], summed in order of k whatever the number of rows. For many rows, pieces of w are
+ * copied together first: rows that lie a page apart fall into the same few places of the cache. */
+static void plain_product(View x, const float *w, long w_stride, int depth, float *y, long y_stride, int outputs,
+                          long rows, int add) {
+    float together[64 * 64] __attribute__((aligned(64)));
+    for (int o = 0; o < outputs; o += 64) {
+        const int width = outputs - o < 64 ? outputs - o : 64;
+        if (rows < 2 * TILE || w_stride <= 64) {
+            plain_columns(x, w + o, w_stride, depth, y + o, y_stride, width, rows, add);
+            continue;
+        }
+        for (int k = 0; k < depth; k += 64) {
+            const int deep = depth - k < 64 ? depth - k : 64;
+            for (int i = 0; i < deep; i++)
+                for (int at = 0; at < width; at += 16) {
+                    const __mmask16 in = lanes(width - at);
+                    _mm512_store_ps(together + i * 64 + at, _mm512_maskz_loadu_ps(in, w + (k + i) * w_stride + o + at));
+                }
+            const View from = {x.at + k * x.column, x.row, x.column};
+            plain_columns(from, together, 64, deep, y + o, y_stride, width, rows, add || k);
+        }
     }
 }
 

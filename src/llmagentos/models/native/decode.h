@@ -1,10 +1,11 @@
-/* One step of a decoder of the Llama family on a processor with AVX-512 VNNI: flat tokens in, next tokens out.
+/* One step of a decoder of the Llama family: flat tokens in, next tokens out.
  *
  * In: tokens of any number of sequences with their positions, blocks and adapters. Out: keys and values kept in the
  * blocks, and for the sequences whose last token this is, a drawn token with its log-probability.
- * It does not know requests, prompts or when a sequence ends. `models/native.py` calls it; structures must agree.
+ * It does not know requests, prompts or when a sequence ends.
  */
-#include <stdlib.h>
+#ifndef LLMAGENTOS_DECODE_H
+#define LLMAGENTOS_DECODE_H
 
 #include "attention.h"
 
@@ -101,27 +102,34 @@ static void prepare(Step *s, int layer, int group, const float *x, long stride, 
         const long from = run->first > first ? run->first : first, to = run->after < after ? run->after : after;
         const int width = run->rank * PARTS[group];
         if (pair->a_IR && from < to)
-            plain_product(x + from * stride, stride, pair->a_IR, width, p->inputs, s->low_NR + from * s->low_stride,
-                          s->low_stride, width, to - from, 0);
+            plain_product((View){x + from * stride, stride, 1}, pair->a_IR, width, p->inputs,
+                          s->low_NR + from * s->low_stride, s->low_stride, width, to - from, 0);
     }
 }
 
-/* What the adapters add to 32 outputs: part by part, because B of a fused product has a block for each part. */
-static void add_adapters(const Step *s, int layer, int group, int block, float *y, long stride) {
+/* Where the outputs of a fused product's part end: query, key, value; gate, up. */
+static int part_end(const Model *m, int group, int part) {
+    const int q = m->heads * m->size, kv = m->kv_heads * m->size;
+    if (group == QKV) return q + part * kv;
+    return group == GATE_UP ? (part + 1) * m->intermediate : m->hidden;
+}
+
+/* What the adapters add to half a block of outputs: part by part, because B of a fused product has a block for each part. */
+static void add_adapters(const Step *s, int layer, int group, int piece, float *y, long stride) {
     const Model *m = s->model;
-    const int q = m->heads * m->size, kv = m->kv_heads * m->size, outputs = m->layer[layer].products[group].outputs;
-    const int ends[GROUPS][3] = {{q, q + kv, q + 2 * kv}, {outputs}, {m->intermediate, outputs}, {outputs}};
+    const int left = piece * BLOCK / 2, right = left + BLOCK / 2;
+    const int outputs = m->layer[layer].products[group].outputs;
     for (int r = 0; r < s->batch->runs; r++) {
         const Run *run = &s->batch->run[r];
         const Pair *pair = &run->pairs[layer * GROUPS + group];
         if (!pair->a_IR) continue;
         for (int part = 0; part < PARTS[group]; part++) {
-            const int begin = part ? ends[group][part - 1] : 0;
-            const int from = most(block * BLOCK, begin);
-            const int to = ends[group][part] < (block + 1) * BLOCK ? ends[group][part] : (block + 1) * BLOCK;
+            const int end = part_end(m, group, part);
+            const int from = most(left, part ? part_end(m, group, part - 1) : 0);
+            const int to = end < right ? end : right;
             if (from >= to) continue;
-            plain_product(s->low_NR + (long)run->first * s->low_stride + part * run->rank, s->low_stride,
-                          pair->b_RO + (long)part * run->rank * outputs + from, outputs, run->rank,
+            const float *low = s->low_NR + (long)run->first * s->low_stride + part * run->rank;
+            plain_product((View){low, s->low_stride, 1}, pair->b_RO + (long)part * run->rank * outputs + from, outputs, run->rank,
                           y + run->first * stride + from, stride, to - from, run->after - run->first, 1);
         }
     }
@@ -129,11 +137,11 @@ static void add_adapters(const Step *s, int layer, int group, int block, float *
 
 static void adapted_product(Step *s, int layer, int group, float *y, long stride, int add) {
     const Product *p = &s->model->layer[layer].products[group];
-    const int blocks = (p->outputs + BLOCK - 1) / BLOCK;
-    for (long block; (block = take_piece()) < blocks;) {
-        product_rows(p, &s->rows, 0, s->batch->tokens, (int)block, y, stride, add);
-        if (s->batch->runs) add_adapters(s, layer, group, (int)block, y, stride);
-    }
+    const long pieces = product_pieces(p, s->batch->tokens), halves = (p->outputs + BLOCK - 1) / BLOCK * 2;
+    for (long piece; (piece = take_piece()) < pieces;) product_piece(p, &s->rows, s->batch->tokens, piece, y, stride, add);
+    barrier();
+    if (!s->batch->runs) return;
+    for (long piece; (piece = take_piece()) < halves;) add_adapters(s, layer, group, (int)piece, y, stride);
     barrier();
 }
 
@@ -285,54 +293,12 @@ static void step(int thread, void *argument) {
         }
     }
     barrier();
-    const int blocks = (m->vocabulary + BLOCK - 1) / BLOCK, each = 4;
-    for (long piece; (piece = take_piece()) * each < blocks;)
-        for (int block = (int)piece * each; block < ((int)piece + 1) * each && block < blocks; block++)
-            product_rows(&m->head, &s->rows, 0, b->ends, block, b->logits_MV, m->vocabulary, 0);
+    const long pieces = product_pieces(&m->head, b->ends);
+    for (long piece; (piece = take_piece()) < pieces;)
+        product_piece(&m->head, &s->rows, b->ends, piece, b->logits_MV, m->vocabulary, 0);
     barrier();
     for (long row; (row = take_piece()) < b->ends;) draw(b, m, row);
     barrier();
 }
 
-typedef struct {
-    const Product *product;
-    const float *x_NI;
-    float *y_NO;
-    long rows;
-    Rows whole;
-} Single;
-
-static void single(int thread, void *argument) {
-    Single *s = argument;
-    const Product *p = s->product;
-    (void)thread;
-    EACH_PIECE(first, after, s->rows) {
-        for (long n = first; n < after; n++) quantise_row(s->x_NI + n * p->inputs, p->inverse_I, p->inputs, &s->whole, n);
-    }
-    barrier();
-    const int blocks = (p->outputs + BLOCK - 1) / BLOCK;
-    for (long block; (block = take_piece()) < blocks;)
-        product_rows(p, &s->whole, 0, s->rows, (int)block, s->y_NO, p->outputs, 0);
-    barrier();
-}
-
-/* One product by itself, for a trainer; `workspace` has rows * (padded inputs + 8) bytes. */
-void multiply(const Product *product, const float *x_NI, long rows, float *y_NO, int8_t *workspace) {
-    int8_t *ends = workspace + rows * padded(product->inputs);
-    Single s = {product, x_NI, y_NO, rows, {workspace, (float *)ends, (int32_t *)(ends + 4 * rows)}};
-    run_together(single, &s);
-}
-
-/* How many floats of workspace a step needs. */
-size_t workspace_size(const Model *model, const Batch *batch) {
-    Step s;
-    return lay_out(model, batch, &s) + 64;
-}
-
-void decode_step(const Model *model, const Batch *batch) {
-    Step s = {.model = model, .batch = batch};
-    lay_out(model, batch, &s);
-    run_together(step, &s);
-}
-
-void start_threads(int threads) { start_pool(threads); }
+#endif

@@ -1,0 +1,113 @@
+"""A training step by the kernels: hidden states of the sampling steps bit by bit, gradients those of PyTorch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from decoders import PLAIN, PROMPT, SHAPES, adapter_for, job, prefill, random_decoder
+from torch import Tensor
+
+from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer, TrainingSequence
+from llmagentos.models.decoder import Decoder
+from llmagentos.models.native.products import Kernels
+from llmagentos.models.native.steps import NativeSteps
+from llmagentos.models.native.training import NativeTraining
+from llmagentos.models.packing import TreeAttention, pack
+
+SEQUENCES = [
+    PROMPT,
+    (*PROMPT[:50], 3, 1, 4, 1, 5),
+    (*PROMPT[:50], 3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3),
+    tuple(range(20)),
+]
+SHARED = [TrainingSequence(tokens, tuple(n % 3 != 1 for n in range(len(tokens)))) for tokens in SEQUENCES]
+
+
+def gradients(trainer: AdapterTrainer) -> tuple[list[Tensor], list[Tensor]]:
+    """Log-probabilities, and the gradients of a sum in which every one has a weight of its own."""
+    found = trainer.logprobs(SHARED)
+    flat = torch.cat(found)
+    trainer.backward((flat * torch.linspace(-1, 2, len(flat))).sum())
+    grads = []
+    for (_, group), (a, b) in trainer.pairs.items():
+        assert a.grad is not None
+        assert b.grad is not None
+        grads += [a.grad.clone(), b.grad * trainer._masks[group]]
+        a.grad = b.grad = None
+    return [one.detach() for one in found], grads
+
+
+def plain(trainer: AdapterTrainer) -> AdapterTrainer:
+    """The same trainer, by PyTorch and with keys and values as the kernels keep them."""
+    trainer._native = None
+    return trainer
+
+
+@pytest.fixture
+def halved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "llmagentos.learning.trainer.TreeAttention",
+        lambda tree, config, dtype: TreeAttention(tree, config, dtype, half=True),
+    )
+
+
+@pytest.mark.usefixtures("halved")
+@pytest.mark.parametrize("shape", ["plain", *SHAPES])
+@pytest.mark.parametrize("rank", [3, 16])
+def test_gradients_are_those_of_pytorch(kernels: Kernels, shape: str, rank: int) -> None:
+    config = SHAPES.get(shape, PLAIN)
+    config = replace(config, vocabulary=max(config.vocabulary, 40))
+    decoder = random_decoder(config, kernels)
+    start, settings = adapter_for(config, 1, rank), AdapterSettings(rank=rank)
+    ours = gradients(AdapterTrainer(decoder, settings, start=start))
+    theirs = gradients(plain(AdapterTrainer(decoder, settings, start=start)))
+    for one, other in zip(ours[0], theirs[0], strict=True):
+        torch.testing.assert_close(one, other, atol=0.1, rtol=0)
+    for number, (one, other) in enumerate(zip(ours[1], theirs[1], strict=True)):
+        assert float((one - other).norm()) < 0.05 * float(other.norm()), f"tensor {number} of {len(ours[1])}"
+
+
+def test_trained_logprobs_are_those_that_were_sampled(kernels: Kernels) -> None:
+    decoder = random_decoder(PLAIN, kernels)
+    adapter = adapter_for(PLAIN, 1, 4)
+    steps = NativeSteps(decoder, prefix_tokens=100)
+    native = AdapterTrainer(decoder, AdapterSettings(rank=4), start=adapter)
+    hidden = hidden_states(native, decoder)
+    for tokens, expected in zip(SEQUENCES, hidden, strict=True):
+        one = job(0, tokens, adapter)
+        drawn = prefill(steps, one)
+        steps.release(one, keep=True)
+        logits = decoder.logits(expected[-1:])
+        assert drawn.token == int(logits.argmax())
+        assert drawn.logprob == pytest.approx(float(logits.log_softmax(-1).max()), abs=2e-6)
+
+
+def hidden_states(trainer: AdapterTrainer, decoder: Decoder) -> list[Tensor]:
+    tree = pack(SEQUENCES)
+    places = np.concatenate(tree.index)
+    with torch.no_grad():
+        found = NativeTraining(decoder).hidden(tree, places, trainer.pairs, trainer.rank, trainer.alpha / trainer.rank)
+    return list(found.split([len(index) for index in tree.index]))
+
+
+def test_workspace_is_used_again_and_two_passes_have_their_own(kernels: Kernels) -> None:
+    trainer = AdapterTrainer(random_decoder(PLAIN, kernels), AdapterSettings(rank=4), start=adapter_for(PLAIN, 1, 4))
+    assert trainer._native is not None
+    alone = gradients(trainer)[1]
+    assert len(trainer._native._free) == 1
+    first, second = (torch.cat(trainer.logprobs(SHARED)) for _ in range(2))
+    weights = torch.linspace(-1, 2, len(first))
+    trainer.backward((first * weights).sum() + (second * weights).sum())
+    assert len(trainer._native._free) == 2
+    for parameter, grad in zip(trainer.parameters, alone, strict=True):
+        assert parameter.grad is not None
+        torch.testing.assert_close(parameter.grad, 2 * grad, atol=1e-6, rtol=1e-5)
+
+
+def test_gradients_are_the_same_bits_every_time(kernels: Kernels) -> None:
+    trainer = AdapterTrainer(random_decoder(PLAIN, kernels), AdapterSettings(rank=4), start=adapter_for(PLAIN, 1, 4))
+    runs = [gradients(trainer)[1] for _ in range(5)]
+    assert all(torch.equal(one, other) for run in runs[1:] for one, other in zip(run, runs[0], strict=True))
