@@ -21,7 +21,7 @@ help:  ## list the targets
 
 install: $(RUNTIME)  ## create .venv with the locked dependencies and llmagentos
 
-demo: $(RUNTIME)  ## learn two skills on this machine, refuse a harmful one, write a report (15 to 18 minutes)
+demo: $(RUNTIME)  ## learn two skills on this machine, refuse a harmful one, write a report (about 10 minutes)
 	$(RUN)/llmagentos models pull
 	$(RUN)/llmagentos demo --out reports/demo
 

@@ -33,7 +33,7 @@ def demo(context: click.Context, full: bool, quick: bool, out: Path, machine: bo
     """Learn two skills on this machine, keep the first while learning the second, and refuse a harmful update.
 
     It runs in a home of its own under the report's folder, so that what you have is neither seen nor changed; fetched
-    models are shared. 15 to 18 minutes on two cores. Ends with a table, a retention matrix and an HTML report.
+    models are shared. About 10 minutes on two cores. Ends with a table, a retention matrix and an HTML report.
     """
     from llmagentos.agentos import AgentOS
     from llmagentos.config import load_settings
@@ -56,7 +56,7 @@ def demo(context: click.Context, full: bool, quick: bool, out: Path, machine: bo
 
 
 def own_home(out: Path, shared: Path) -> Path:
-    """A fresh home under `out`, with the models and downloads of `shared`; an earlier demo's is begun anew."""
+    """A fresh home under `out`, with the models, downloads and kernels of `shared`; an earlier demo's is begun anew."""
     home = out / "home"
     if home.exists() and any(home.iterdir()) and not (home / MARK).exists():
         raise ConfigError(f"{home} exists and is not a demo's. Choose another folder: llmagentos demo --out FOLDER")
@@ -68,7 +68,7 @@ def own_home(out: Path, shared: Path) -> Path:
                 _remove(part)
     home.mkdir(parents=True, exist_ok=True)
     (home / MARK).touch()
-    for name in ("models", "assets"):
+    for name in ("models", "assets", "kernels"):
         (shared / name).mkdir(parents=True, exist_ok=True)
         (home / name).symlink_to(shared / name, target_is_directory=True)
     return home

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from llmagentos.models.adapters import FusedAdapter
+from llmagentos.models.constraints import Constraint, words
+from llmagentos.models.speculation import Lookup
 from llmagentos.models.text_stream import TextStream
 from llmagentos.records.generation import Completion, GenerationRequest
 
@@ -40,6 +42,9 @@ class Job:
     row: int = -1
     sampled: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    constraint: Constraint | None = None
+    """What the reply must follow."""
+    lookup: Lookup = field(default_factory=Lookup)
     place: Any = None
     """Where its keys and values lie, as far as `Steps` needs to remember."""
 
@@ -55,10 +60,12 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one job computes in a step: `count` tokens from where it stands."""
+    """What one job computes in a step: `count` tokens from where it stands, and guesses of what follows."""
 
     job: Job
     count: int
+    guessed: tuple[int, ...] = ()
+    """Only for a job whose last token is among the `count`, and for `Steps` that check guesses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,9 @@ class Drawn:
 
 class Steps(Protocol):
     """Keys and values of the running jobs, and the arithmetic of a step. Called from one thread."""
+
+    checks_guesses: bool
+    """Whether guessed tokens are checked, several in one step, without changing any reply."""
 
     def place(self, job: Job, running: Collection[Job]) -> bool:
         """Give a job room and what is known of its prompt (`computed`, `cached`); its `row` is set.
@@ -88,7 +98,8 @@ class Steps(Protocol):
     def step(self, work: Sequence[Work]) -> list[Drawn]:
         """Compute the tokens of `work`, jobs of one adapter behind each other, and advance their `computed`.
 
-        A token is drawn for every job whose last token was among them.
+        A token is drawn for every job whose last token was among them; then, while the guess was what was drawn,
+        another one behind it.
         """
         ...
 
@@ -99,6 +110,17 @@ class Steps(Protocol):
     def forget(self, owner: int) -> None:
         """Drop the prefixes of an adapter that is no longer served."""
         ...
+
+
+def masks(jobs: Sequence[Job], vocabulary: int) -> np.ndarray | None:
+    """Which tokens each job may draw, [M, ceil(V / 32)] int32; None where every job may draw all."""
+    if all(job.constraint is None for job in jobs):
+        return None
+    allowed = np.full((len(jobs), words(vocabulary)), -1, dtype=np.int32)
+    for row, job in enumerate(jobs):
+        if job.constraint is not None:
+            allowed[row] = job.constraint.allowed
+    return allowed
 
 
 def adapter_runs(work: Sequence[Work]) -> list[tuple[int, int, FusedAdapter]]:

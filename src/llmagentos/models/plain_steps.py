@@ -14,13 +14,15 @@ import torch
 
 from llmagentos.models.adapters import BatchAdapters
 from llmagentos.models.decoder import Decoder
-from llmagentos.models.jobs import SHARE_FROM, Drawn, Job, Work, adapter_runs
+from llmagentos.models.jobs import SHARE_FROM, Drawn, Job, Work, adapter_runs, masks
 from llmagentos.models.kv_cache import PrefixStore, RowCache, Span, StepAttention, common_prefix
 from llmagentos.models.sampling import sample
 
 
 class PlainSteps:
     """See `jobs.Steps`."""
+
+    checks_guesses = False
 
     def __init__(self, decoder: Decoder, *, rows: int, prefix_tokens: int) -> None:
         self.decoder = decoder
@@ -80,7 +82,12 @@ class PlainSteps:
         if not ready:
             return []
         settings = [job.request.sampling for job in ready]
-        chosen, logprobs = sample(self.decoder.logits(hidden_NH[ends]), settings, [len(job.tokens) for job in ready])
+        logits_MV = self.decoder.logits(hidden_NH[ends])
+        allowed = masks(ready, logits_MV.shape[1])
+        if allowed is not None:
+            bits = np.unpackbits(allowed.view(np.uint8), axis=1, bitorder="little")[:, : logits_MV.shape[1]]
+            logits_MV = logits_MV.masked_fill(torch.from_numpy(bits == 0).to(device), float("-inf"))
+        chosen, logprobs = sample(logits_MV, settings, [len(job.tokens) for job in ready])
         return [Drawn(*drawn) for drawn in zip(ready, chosen, logprobs, strict=True)]
 
     def release(self, job: Job, *, keep: bool) -> None:

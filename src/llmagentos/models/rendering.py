@@ -51,6 +51,11 @@ class Renderer:
         return self._model
 
     @property
+    def folder(self) -> Path:
+        """Where the tokenizer was read from."""
+        return self._folder
+
+    @property
     def end_of_turn(self) -> int:
         """The token that ends the assistant's turn.
 

@@ -24,6 +24,7 @@ import torch
 from llmagentos.errors import AdapterError, EngineError, PromptTooLongError
 from llmagentos.models.adapters import FusedAdapter, from_peft
 from llmagentos.models.arithmetic import arithmetic, compute
+from llmagentos.models.constraints import Constraints
 from llmagentos.models.decoder import Decoder, keep_memory, preferred_dtype
 from llmagentos.models.jobs import Drawn, Job, Steps, Work
 from llmagentos.models.native.products import Kernels
@@ -38,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 STEP_TOKENS = 512
 """Most tokens of one step: large enough for the processor's full speed, small enough that decoding is not held up."""
+GUESS_UP_TO = 4
+"""Requests at once up to which a step is bound by reading the weights, so that guesses are checked for little."""
 
 
 @dataclass(slots=True)
@@ -63,6 +66,7 @@ class TorchEngine:
         self.window = decoder.config.window
         self.counters = EngineCounters()
         self._rows = rows
+        self._constraints = Constraints(renderer.folder, decoder.config.vocabulary, renderer.eos_ids)
         self._steps = _steps(decoder, rows, prefix_tokens)
         self._adapters: dict[str, FusedAdapter] = {}
         self._waiting: deque[Job] = deque()
@@ -173,7 +177,8 @@ class TorchEngine:
         limit = min(sampling.max_tokens, self.window - len(prompt))
         tokens = np.asarray(prompt, dtype=np.int64)
         stream = TextStream(self.renderer.decode, sampling.stop) if sampling.stop else None
-        return Job(request, future, on_token, tokens, adapter, limit, stream)
+        constraint = self._constraints.begin(sampling.grammar) if sampling.grammar is not None else None
+        return Job(request, future, on_token, tokens, adapter, limit, stream, constraint=constraint)
 
     def close(self) -> None:
         """Cancel what is waiting or running and end the worker."""
@@ -261,8 +266,15 @@ class TorchEngine:
                 count = min(len(job.tokens) - job.computed, max(room, 0))
                 room -= count
             if count:
-                planned.append(Work(job, count))
+                planned.append(Work(job, count, self._guess(job, len(jobs))))
         return planned
+
+    def _guess(self, job: Job, running: int) -> tuple[int, ...]:
+        """Tokens that may follow the one to compute, where checking them costs less than it may save."""
+        if not self._steps.checks_guesses or running > GUESS_UP_TO or job.prefilling or job.constraint is not None:
+            return ()
+        room = min(job.limit - len(job.sampled), self.window - len(job.tokens)) - 1
+        return tuple(job.lookup.guess(job.tokens, room).tolist())
 
     def _step(self) -> None:
         for job in [job for job in self._running.values() if job.future.cancelled()]:
@@ -276,15 +288,23 @@ class TorchEngine:
         self.counters.steps += 1
         self.counters.prefilled += prefilled
         for one in drawn:
-            self._take(one)
+            if self._running.get(one.job.row) is one.job:  # else an earlier token of this step was its last
+                self._take(one)
 
     def _take(self, drawn: Drawn) -> None:
         job, token = drawn.job, drawn.token
+        ended = token in self.renderer.eos_ids
+        try:
+            if job.constraint is not None and not ended:
+                job.constraint.accept(token)
+        except EngineError as error:
+            self._leave(job)
+            _fail(job, "The reply cannot go on", error)
+            return
         job.sampled.append(token)
         job.logprobs.append(drawn.logprob)
         job.tokens = np.append(job.tokens, token)
         self.counters.sampled += 1
-        ended = token in self.renderer.eos_ids
         if job.stream is not None and not ended:
             job.stream.push(token)
         if job.on_token is not None and not ended:

@@ -13,6 +13,15 @@ FinishReason: TypeAlias = Literal["stop", "length", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
+class Grammar:
+    """What a reply must be; every token that could not lead to it has probability 0."""
+
+    kind: Literal["json_schema", "lark", "regex"]
+    text: str
+    """A JSON Schema as JSON, a grammar in Lark's notation, or a regular expression."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sampling:
     """How tokens are drawn."""
 
@@ -26,6 +35,8 @@ class Sampling:
     """With the position it determines every draw (counter-based): the batch's composition does not matter."""
     stop: tuple[str, ...] = ()
     """Strings that end the reply; they are cut from the text."""
+    grammar: Grammar | None = None
+    """What the reply must be; log-probabilities are then those of the constrained distribution."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,6 +136,7 @@ class Batch(Structure):
         ("uniform_M", c_void_p),
         ("chosen_M", c_void_p),
         ("logprob_M", c_void_p),
+        ("allowed_MW", c_void_p),
         ("logits_MV", c_void_p),
         ("cache", Cache),
         ("workspace", c_void_p),

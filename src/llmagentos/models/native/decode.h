@@ -40,6 +40,7 @@ typedef struct {
     const double *uniform_M;    /* where in the distribution to draw */
     int32_t *chosen_M;
     float *logprob_M;
+    const uint32_t *allowed_MW; /* a bit for each token that may be drawn; NULL for all */
     float *logits_MV;
     Cache cache;
     float *workspace; /* of `workspace_size` floats */
@@ -231,38 +232,48 @@ static void layer_step(Step *s, int layer) {
     adapted_product(s, layer, DOWN, s->x_NH, m->hidden, 1);
 }
 
+/* e^((logit - peak) / heat) for 16 tokens; zero for those that may not be drawn. */
+static inline __m512 likely(const float *logit, int left, __m512 peak, __m512 inverse) {
+    const __m512 v = _mm512_mask_loadu_ps(_mm512_set1_ps(-INFINITY), lanes(left), logit);
+    const __mmask16 possible = _mm512_cmp_ps_mask(v, _mm512_set1_ps(-INFINITY), _CMP_NEQ_UQ);
+    return _mm512_maskz_mov_ps(possible, exp_ps(_mm512_mul_ps(_mm512_sub_ps(v, peak), inverse)));
+}
+
 /* One token from a row of logits (see models/sampling.py); sums in double, in token order. */
 static void draw(const Batch *b, const Model *m, long row) {
-    const float *logit = b->logits_MV + row * m->vocabulary;
+    float *logit = b->logits_MV + row * m->vocabulary;
     const int size = m->vocabulary;
-    const float heat = b->temperature_M[row] > 0 ? b->temperature_M[row] : 1.0f;
-    int best = 0;
-    for (int i = 1; i < size; i++) best = logit[i] > logit[best] ? i : best;
-    const __m512 peak = _mm512_set1_ps(logit[best]), inverse = _mm512_set1_ps(1.0f / heat);
-    double total = 0;
-    for (int i = 0; i < size; i += 16) {
-        __m512 v = _mm512_mul_ps(_mm512_sub_ps(_mm512_maskz_loadu_ps(lanes(size - i), logit + i), peak), inverse);
-        total += _mm512_reduce_add_ps(_mm512_maskz_mov_ps(lanes(size - i), exp_ps(v)));
+    if (b->allowed_MW) {
+        const uint32_t *allowed = b->allowed_MW + row * ((size + 31) / 32);
+        for (int i = 0; i < size; i += 16) {
+            const __mmask16 banned = (__mmask16)~(allowed[i / 32] >> (i % 32));
+            _mm512_mask_storeu_ps(logit + i, banned & lanes(size - i), _mm512_set1_ps(-INFINITY));
+        }
     }
+    __m512 largest = _mm512_set1_ps(-INFINITY);
+    for (int i = 0; i < size; i += 16)
+        largest = _mm512_max_ps(_mm512_mask_loadu_ps(largest, lanes(size - i), logit + i), largest);
+    const float peak = _mm512_reduce_max_ps(largest);
+    int best = 0;
+    while (best < size - 1 && logit[best] != peak) best++;
+    const float heat = b->temperature_M[row] > 0 ? b->temperature_M[row] : 1.0f;
+    const __m512 from = _mm512_set1_ps(peak), inverse = _mm512_set1_ps(1.0f / heat);
+    double total = 0;
+    for (int i = 0; i < size; i += 16) total += _mm512_reduce_add_ps(likely(logit + i, size - i, from, inverse));
     int chosen = best;
     if (b->temperature_M[row] > 0) {
         const double target = b->uniform_M[row] * total;
         double sum = 0;
-        chosen = size - 1;
-        for (int i = 0; i < size && chosen == size - 1; i += 16) {
-            __m512 v = _mm512_mul_ps(_mm512_sub_ps(_mm512_maskz_loadu_ps(lanes(size - i), logit + i), peak), inverse);
-            float each[16];
-            v = _mm512_maskz_mov_ps(lanes(size - i), exp_ps(v));
-            _mm512_storeu_ps(each, v);
+        for (int i = 0; i < size; i += 16) {
+            const __m512 v = likely(logit + i, size - i, from, inverse);
             const double after = sum + _mm512_reduce_add_ps(v);
             if (after > target) {
-                chosen = i + 15 < size ? i + 15 : size - 1; /* rounding may leave the sum of the singles below */
-                for (int k = 0; k < 16 && i + k < size; k++) {
+                float each[16];
+                _mm512_storeu_ps(each, v);
+                for (int k = 0; k < 16 && i + k < size; k++) { /* the last one that is possible, if rounding leaves none */
+                    if (each[k] > 0) chosen = i + k;
                     sum += each[k];
-                    if (sum > target) {
-                        chosen = i + k;
-                        break;
-                    }
+                    if (each[k] > 0 && sum > target) break;
                 }
                 break;
             }
@@ -270,7 +281,7 @@ static void draw(const Batch *b, const Model *m, long row) {
         }
     }
     b->chosen_M[row] = chosen;
-    b->logprob_M[row] = (float)((logit[chosen] - logit[best]) / heat - log(total));
+    b->logprob_M[row] = (float)((logit[chosen] - peak) / heat - log(total));
 }
 
 static void step(int thread, void *argument) {

@@ -19,7 +19,7 @@ import torch
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.models.blocks import BlockPool, beginning
 from llmagentos.models.decoder import Decoder
-from llmagentos.models.jobs import SHARE_FROM, Drawn, Job, Work, adapter_runs
+from llmagentos.models.jobs import SHARE_FROM, Drawn, Job, Work, adapter_runs, masks
 from llmagentos.models.kv_cache import common_prefix
 from llmagentos.models.native.bindings import MOST_GROUP, MOST_HEAD, SPAN, Batch, Cache, Run
 from llmagentos.models.native.weights import NativeAdapter, NativeModel
@@ -51,6 +51,8 @@ class _Sequence:
 
 class NativeSteps:
     """See `jobs.Steps`."""
+
+    checks_guesses = True
 
     def __init__(self, decoder: Decoder, *, prefix_tokens: int) -> None:
         assert decoder.kernels is not None
@@ -131,29 +133,48 @@ class NativeSteps:
         for item in work:
             self._make_room(item)
         starts = [item.job.computed for item in work]
-        counts = [item.count for item in work]
-        tokens_N = np.concatenate(
-            [item.job.tokens[start : start + item.count] for item, start in zip(work, starts, strict=True)]
-        ).astype(np.int32)
+        counts = [item.count + len(item.guessed) for item in work]
+        parts: list[np.ndarray] = []
+        for item, start in zip(work, starts, strict=True):
+            parts.append(item.job.tokens[start : start + item.count])
+            if item.guessed:
+                parts.append(np.asarray(item.guessed))
+        tokens_N = np.concatenate(parts).astype(np.int32)
         rows_N = np.repeat(np.arange(len(work), dtype=np.int32), counts)
         positions_N = np.concatenate([np.arange(s, s + n, dtype=np.int32) for s, n in zip(starts, counts, strict=True)])
         table = np.zeros((len(work), max(len(item.job.place.blocks) for item in work)), dtype=np.int32)
         for row, item in enumerate(work):
             blocks = item.job.place.blocks
             table[row, : len(blocks)] = item.job.place.table[: len(blocks)]
-        ends = np.cumsum(counts)
+        firsts = np.cumsum(counts) - counts
         ready = [row for row, item in enumerate(work) if starts[row] + item.count == len(item.job.tokens)]
+        ends = [firsts[row] + work[row].count - 1 + i for row in ready for i in range(len(work[row].guessed) + 1)]
         drawn = self._compute(
             tokens_N,
             (table, rows_N, positions_N),
             [(first, after, self._adapter(adapter)) for first, after, adapter in adapter_runs(work)],
-            (ends[ready] - 1).astype(np.int32),
-            [work[row].job for row in ready],
+            np.asarray(ends, dtype=np.int32),
+            [(work[row].job, i) for row in ready for i in range(len(work[row].guessed) + 1)],
         )
+        return self._accept(work, drawn)
+
+    def _accept(self, work: Sequence[Work], drawn: Sequence[Drawn]) -> list[Drawn]:
+        """What was drawn up to the first guess that was wrong: behind it the sequence is another one."""
+        drawn_for: dict[int, list[Drawn]] = {}
+        for one in drawn:
+            drawn_for.setdefault(id(one.job), []).append(one)
+        taken: list[Drawn] = []
         for item in work:
-            item.job.computed += item.count
+            own = drawn_for.get(id(item.job), [])
+            right = 0
+            while right < len(item.guessed) and own[right].token == item.guessed[right]:
+                right += 1
+            taken += own[: right + 1]
+            item.job.computed += item.count + right
             self._publish(item.job)
-        return drawn
+            if item.guessed:
+                item.job.lookup.learn(right)
+        return taken
 
     def _compute(
         self,
@@ -161,21 +182,24 @@ class NativeSteps:
         places: tuple[np.ndarray, np.ndarray, np.ndarray],
         adapters: list[tuple[int, int, NativeAdapter]],
         ends_M: np.ndarray,
-        jobs: list[Job],
+        drawn: list[tuple[Job, int]],
     ) -> list[Drawn]:
+        """One step by the kernels; `drawn` says for each end whose it is and how many guesses lie before it."""
         table, rows_N, positions_N = places
-        config, count = self.decoder.config, len(jobs)
+        config, count = self.decoder.config, len(drawn)
+        jobs = [job for job, _ in drawn]
         runs = (Run * len(adapters))(*[Run(first, after, one.rank, one.pairs) for first, after, one in adapters])
         settings = [job.request.sampling for job in jobs]
         temperature_M = np.array([setting.temperature for setting in settings], dtype=np.float32)
         uniform_M = np.array(
             [
-                uniform(setting.seed, len(job.tokens)) if setting.temperature > 0 else 0.0
-                for setting, job in zip(settings, jobs, strict=True)
+                uniform(setting.seed, len(job.tokens) + before) if setting.temperature > 0 else 0.0
+                for setting, (job, before) in zip(settings, drawn, strict=True)
             ]
         )
         chosen_M, logprob_M = np.empty(count, dtype=np.int32), np.empty(count, dtype=np.float32)
         logits_MV = np.empty((count, config.vocabulary), dtype=np.float32)
+        allowed = masks(jobs, config.vocabulary)
         batch = Batch(
             tokens=len(tokens_N),
             runs=len(adapters),
@@ -187,6 +211,7 @@ class NativeSteps:
             uniform_M=uniform_M.ctypes.data,
             chosen_M=chosen_M.ctypes.data,
             logprob_M=logprob_M.ctypes.data,
+            allowed_MW=None if allowed is None else allowed.ctypes.data,
             logits_MV=logits_MV.ctypes.data,
             cache=Cache(
                 self._blocks.ctypes.data,
@@ -218,14 +243,14 @@ class NativeSteps:
 
     def _make_room(self, item: Work) -> None:
         sequence: _Sequence = item.job.place
-        needed = -(-(item.job.computed + item.count) // SPAN)
+        needed = -(-(item.job.computed + item.count + len(item.guessed)) // SPAN)
         while len(sequence.blocks) < needed:
             self._add(sequence)
 
     def _publish(self, job: Job) -> None:
         """Let others find the blocks that have become full."""
         sequence: _Sequence = job.place
-        before, full = len(sequence.digests), job.computed // SPAN
+        before, full = len(sequence.digests), _sound(job) // SPAN
         if full > before:
             sequence.digests = self._pool.digests(job.tokens[: full * SPAN], job.owner, sequence.digests)
             for index in range(before, full):
@@ -234,7 +259,7 @@ class NativeSteps:
     def _publish_block(self, job: Job, index: int) -> None:
         sequence: _Sequence = job.place
         before = sequence.digests[index - 1] if index else beginning(job.owner)
-        tokens = job.tokens[index * SPAN : min((index + 1) * SPAN, job.computed)]
+        tokens = job.tokens[index * SPAN : min((index + 1) * SPAN, _sound(job))]
         self._pool.publish(sequence.blocks[index], job.owner, before, tokens)
 
     def _adapter(self, adapter: FusedAdapter) -> NativeAdapter:
@@ -246,8 +271,10 @@ class NativeSteps:
 
     def release(self, job: Job, *, keep: bool) -> None:
         sequence: _Sequence = job.place
-        if keep and job.computed % SPAN:
-            self._publish_block(job, job.computed // SPAN)
+        if keep:
+            self._publish(job)
+            if _sound(job) % SPAN:
+                self._publish_block(job, _sound(job) // SPAN)
         self._pool.promised -= sequence.most - len(sequence.blocks)
         self._drop(sequence.blocks)
         if not keep:
@@ -260,3 +287,8 @@ class NativeSteps:
     def forget(self, owner: int) -> None:
         self._pool.forget(owner)
         self._adapters.pop(owner, None)
+
+
+def _sound(job: Job) -> int:
+    """Positions whose keys and values are those of the job's tokens; a reply may end before guesses that were right."""
+    return min(job.computed, len(job.tokens))

@@ -1,0 +1,79 @@
+"""Grammars that replies must follow: after every token, which ones may come next.
+
+In: a JSON Schema, a grammar or a regular expression, then the tokens of a reply. Out: a mask over the vocabulary.
+The work is llguidance's; this file only ties it to a tokenizer. It does not know how tokens are drawn.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from llmagentos.errors import EngineError
+from llmagentos.records.generation import Grammar
+
+
+class Constraint:
+    """One reply that follows a grammar."""
+
+    __slots__ = ("_matcher", "allowed")
+
+    def __init__(self, matcher: Any, vocabulary: int) -> None:
+        """`EngineError` when nothing can be said under this grammar."""
+        self._matcher = matcher
+        self.allowed: np.ndarray = np.zeros(words(vocabulary), dtype=np.int32)
+        """One bit for each token that may come next, least significant first, [ceil(V / 32)]."""
+        self._look()
+
+    def accept(self, token: int) -> None:
+        """The reply goes on with an allowed token. `EngineError` when the grammar gives up, as at its limits."""
+        self._matcher.consume_token(token)
+        self._look()
+
+    def _look(self) -> None:
+        self._matcher.unsafe_compute_mask_ptr(self.allowed.ctypes.data, self.allowed.nbytes)
+        if self._matcher.is_error():
+            raise EngineError(f"The grammar cannot be followed: {self._matcher.get_error()}")
+        if not self.allowed.any():
+            raise EngineError("The grammar allows no token here, not even the end; it has no reply that ends.")
+
+
+class Constraints:
+    """Compiles grammars for the tokenizer of one folder. Thread-safe."""
+
+    def __init__(self, folder: Path, vocabulary: int, ends: frozenset[int]) -> None:
+        self._folder, self._vocabulary, self._ends = folder, vocabulary, ends
+        self._tokenizer: Any = None
+        self._lock = threading.Lock()
+
+    def begin(self, grammar: Grammar) -> Constraint:
+        """The constraint of a new reply. `EngineError` says what is wrong with the grammar."""
+        from llguidance import LLMatcher
+
+        with self._lock:
+            if self._tokenizer is None:
+                self._tokenizer = self._read()
+        try:
+            if grammar.kind == "json_schema":
+                text = LLMatcher.grammar_from_json_schema(grammar.text)
+            elif grammar.kind == "lark":
+                text = LLMatcher.grammar_from_lark(grammar.text)
+            else:
+                text = LLMatcher.grammar_from_regex(grammar.text)
+        except ValueError as error:
+            raise EngineError(f"The {grammar.kind} cannot be read: {error}") from error
+        return Constraint(LLMatcher(self._tokenizer, text, log_level=0), self._vocabulary)
+
+    def _read(self) -> Any:
+        from llguidance import LLTokenizer
+
+        description = (self._folder / "tokenizer.json").read_text(encoding="utf-8")
+        return LLTokenizer(description, n_vocab=self._vocabulary, eos_token=sorted(self._ends))
+
+
+def words(vocabulary: int) -> int:
+    """Words of 32 bits that a mask over the vocabulary takes."""
+    return -(-vocabulary // 32)
