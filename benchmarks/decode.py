@@ -10,7 +10,8 @@ our engine reads the model through a renderer whose `eos_ids` are empty. They ta
 thread: two OpenMP teams would slow each other (see `models.arithmetic`). The peer never carries an adapter; it runs in
 fp32 and bf16, and each figure is compared with the faster of the two.
 The engine computes as it does for a user, in `--precision auto`: in int8 where the processor has VNNI, and by its own
-kernels where there is a compiler.
+kernels where there is a compiler. It guesses nothing: replies to random tokens repeat themselves, so that guesses would
+flatter it.
 `decode` counts the tokens that come after every request has its first one, by the time they take; `end to end`
 counts all new tokens by the time from handing over the prompts to the last token.
 Beside them stand the machine's limits: the model's own matrix products alone with one row a request, and a copy of
@@ -103,6 +104,7 @@ def open_engine(folder: Path, threads: int, rows: int, precision: str = "auto") 
     import torch
 
     from llmagentos.learning.trainer import AdapterSettings
+    from llmagentos.models import torch_engine
     from llmagentos.models.adapters import new_adapter, to_peft
     from llmagentos.models.rendering import Renderer
     from llmagentos.models.torch_engine import TorchEngine
@@ -114,6 +116,7 @@ def open_engine(folder: Path, threads: int, rows: int, precision: str = "auto") 
         def eos_ids(self) -> frozenset[int]:
             return frozenset()
 
+    torch_engine.GUESS_UP_TO = 0
     kernels = load_settings().kernels
     engine = TorchEngine.load(folder, threads=threads, rows=rows, precision=precision, kernels=kernels)
     engine.renderer = Endless(folder)

@@ -1,8 +1,8 @@
 /* A team of threads that runs one function together and meets at barriers.
  *
  * In: a function and its argument. Out: nothing; it returns when every thread has returned.
- * It does not know what is computed. Between two runs the threads sleep; within a run they spin, because its phases last
- * microseconds. Callers from several threads wait for each other.
+ * It does not know what is computed. Within a run the threads spin, because its phases last microseconds; after it they
+ * spin a little more, because the next step of a reply comes soon and waking a thread takes long; then they sleep. Callers from several threads wait for each other.
  */
 #ifndef LLMAGENTOS_POOL_H
 #define LLMAGENTOS_POOL_H
@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #define MOST_THREADS 256
+#define SPINS 40000 /* about two milliseconds */
 
 typedef void (*Work)(int thread, void *argument);
 
@@ -25,7 +26,7 @@ static struct {
     atomic_long next; /* the next piece of what the threads share out among themselves */
     pthread_mutex_t caller, lock;
     pthread_cond_t wake;
-    long round;
+    atomic_long round;
 } pool = {1, .caller = PTHREAD_MUTEX_INITIALIZER, .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
 
 static void wait_until(atomic_int *what, int value) {
@@ -57,9 +58,15 @@ static inline long take_piece(void) { return atomic_fetch_add_explicit(&pool.nex
 static void *serve(void *number) {
     int thread = (int)(intptr_t)number;
     for (long round = 1;; round++) {
-        pthread_mutex_lock(&pool.lock);
-        while (pool.round < round) pthread_cond_wait(&pool.wake, &pool.lock);
-        pthread_mutex_unlock(&pool.lock);
+        for (int spins = 0; spins < SPINS && atomic_load_explicit(&pool.round, memory_order_acquire) < round; spins++) {
+            _mm_pause();
+            if (spins % 64 == 63) sched_yield(); /* whoever wants this core shall have it */
+        }
+        if (atomic_load_explicit(&pool.round, memory_order_acquire) < round) {
+            pthread_mutex_lock(&pool.lock);
+            while (atomic_load(&pool.round) < round) pthread_cond_wait(&pool.wake, &pool.lock);
+            pthread_mutex_unlock(&pool.lock);
+        }
         pool.work(thread, pool.argument);
         atomic_fetch_sub(&pool.busy, 1);
     }
@@ -74,7 +81,7 @@ static void run_together(Work work, void *argument) {
         pthread_mutex_lock(&pool.lock);
         pool.work = work;
         pool.argument = argument;
-        pool.round++;
+        atomic_fetch_add(&pool.round, 1);
         pthread_cond_broadcast(&pool.wake);
         pthread_mutex_unlock(&pool.lock);
     }
