@@ -126,7 +126,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def kernels() -> Any:
     """The compiled kernels; where there can be none the test is skipped and says why."""
-    from llmagentos.models.native.library import KernelsMissing
+    from llmagentos.errors import KernelsMissing
     from llmagentos.models.native.products import Kernels
 
     try:

@@ -94,6 +94,10 @@ class EngineError(ModelError):
     """Generation failed."""
 
 
+class KernelsMissing(EngineError):
+    """There are no compiled kernels here; the message says why and what to do. PyTorch computes instead."""
+
+
 class AdapterError(ModelError):
     """An adapter that does not fit its base model."""
 

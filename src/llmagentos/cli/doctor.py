@@ -19,7 +19,7 @@ import click
 from llmagentos.cli.opening import json_option
 from llmagentos.cli.screen import as_json, console
 from llmagentos.config import Settings, load_settings
-from llmagentos.errors import ConfigError, LLMAgentOSError
+from llmagentos.errors import ConfigError, KernelsMissing, LLMAgentOSError
 
 State: TypeAlias = Literal["ok", "warning", "fault"]
 NEEDED_MEMORY_GB = 4.0
@@ -124,7 +124,7 @@ def _processor(settings: Settings) -> Iterator[Finding]:
 
 
 def _kernels(settings: Settings) -> Iterator[Finding]:
-    from llmagentos.models.native.library import KernelsMissing, compiler, load_kernels
+    from llmagentos.models.native.library import compiler, load_kernels
     from llmagentos.models.products import choose_precision
 
     if settings.kernels is None or choose_precision(settings.precision) != "int8":

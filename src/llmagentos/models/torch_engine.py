@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from llmagentos.errors import AdapterError, EngineError, PromptTooLongError
+from llmagentos.errors import AdapterError, EngineError, KernelsMissing, PromptTooLongError
 from llmagentos.models.adapters import FusedAdapter, from_peft
 from llmagentos.models.arithmetic import arithmetic, compute
 from llmagentos.models.constraints import Constraints
@@ -345,8 +345,6 @@ class TorchEngine:
 
 
 def _kernels(folder: Path | None) -> Kernels | None:
-    from llmagentos.models.native.library import KernelsMissing
-
     if folder is None:
         return None
     try:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from llmagentos.errors import KernelsMissing
 from llmagentos.models.native import library
-from llmagentos.models.native.library import KernelsMissing, load_kernels, processor_features
+from llmagentos.models.native.library import load_kernels, processor_features
 from llmagentos.models.torch_engine import TorchEngine
 from llmagentos.records.generation import GenerationRequest, Sampling
 

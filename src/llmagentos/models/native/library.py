@@ -20,6 +20,8 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from llmagentos.errors import KernelsMissing
+
 SOURCES = ("pool.h", "products.h", "attention.h", "decode.h", "train.h", "kernels.c")
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-shared", "-fPIC", "-pthread")
 NEEDED = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "f16c", "fma"})
@@ -28,10 +30,6 @@ PATIENCE_S = 120
 """Seconds after which a compiler hangs."""
 
 _lock = threading.Lock()
-
-
-class KernelsMissing(Exception):
-    """There are no kernels here; the message says why and what to do."""
 
 
 def load_kernels(folder: Path) -> ctypes.CDLL:
