@@ -104,7 +104,6 @@ def open_engine(folder: Path, threads: int, rows: int, precision: str = "auto") 
     import torch
 
     from llmagentos.learning.trainer import AdapterSettings
-    from llmagentos.models import torch_engine
     from llmagentos.models.adapters import new_adapter, to_peft
     from llmagentos.models.rendering import Renderer
     from llmagentos.models.torch_engine import TorchEngine
@@ -116,10 +115,10 @@ def open_engine(folder: Path, threads: int, rows: int, precision: str = "auto") 
         def eos_ids(self) -> frozenset[int]:
             return frozenset()
 
-    torch_engine.GUESS_UP_TO = 0
     kernels = load_settings().kernels
     engine = TorchEngine.load(folder, threads=threads, rows=rows, precision=precision, kernels=kernels)
     engine.renderer = Endless(folder)
+    engine.guess_up_to = 0
     config, settings = engine.decoder.config, AdapterSettings()
     adapter = new_adapter(config, settings.rank, settings.alpha, seed=0)
     torch.manual_seed(0)

@@ -58,16 +58,14 @@ def build(tiny_model: Path, kernels: Kernels) -> Iterator[Callable[..., TorchEng
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.4, 1.0])
-def test_reply_and_logprobs_are_the_same_to_the_last_bit(
-    build: Callable[..., TorchEngine], monkeypatch: pytest.MonkeyPatch, temperature: float
-) -> None:
+def test_reply_and_logprobs_are_the_same_to_the_last_bit(build: Callable[..., TorchEngine], temperature: float) -> None:
     prompts = [tuple((n * 7) % 400 + 10 for n in range(60)), (5, 6, 7, 8) * 12, tuple(range(40, 70)) * 2]
     asked = [GenerationRequest(prompt, Sampling(60, temperature, seed=4)) for prompt in prompts]
     guessing = build(rows=8)
     replies = [guessing.submit(one).result(60) for one in asked]
     together = [future.result(60) for future in [build(rows=8).submit(one) for one in asked]]
-    monkeypatch.setattr("llmagentos.models.torch_engine.GUESS_UP_TO", 0)
     plain = build(rows=8)
+    plain.guess_up_to = 0
     expected = [plain.submit(one).result(60) for one in asked]
     assert [one.tokens for one in replies] == [one.tokens for one in expected] == [one.tokens for one in together]
     assert [one.logprobs for one in replies] == [one.logprobs for one in expected]

@@ -65,6 +65,8 @@ class TorchEngine:
         self.renderer = renderer
         self.window = decoder.config.window
         self.counters = EngineCounters()
+        self.guess_up_to = GUESS_UP_TO
+        """Requests at once up to which tokens are guessed; 0 for never."""
         self._rows = rows
         self._constraints = Constraints(renderer.folder, decoder.config.vocabulary, renderer.eos_ids)
         self._steps = _steps(decoder, rows, prefix_tokens)
@@ -271,7 +273,7 @@ class TorchEngine:
 
     def _guess(self, job: Job, running: int) -> tuple[int, ...]:
         """Tokens that may follow the one to compute, where checking them costs less than it may save."""
-        if not self._steps.checks_guesses or running > GUESS_UP_TO or job.prefilling or job.constraint is not None:
+        if not self._steps.checks_guesses or running > self.guess_up_to or job.prefilling or job.constraint is not None:
             return ()
         room = min(job.limit - len(job.sampled), self.window - len(job.tokens)) - 1
         return tuple(job.lookup.guess(job.tokens, room).tolist())
