@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from decoders import HalfAttention
 
 from llmagentos.errors import AdapterError, EngineError, PromptTooLongError
 from llmagentos.models.adapters import BatchAdapters, FusedAdapter, block_mask, new_adapter, to_peft
@@ -80,7 +81,7 @@ def scores(
     tree = pack([prompt + reply])
     runs = BatchAdapters([(0, len(prompt + reply), adapter)]) if adapter else None
     with torch.inference_mode():
-        attend = TreeAttention(tree, decoder.config, half=decoder.kernels is not None)
+        attend = (HalfAttention if decoder.kernels else TreeAttention)(tree, decoder.config)
         hidden = decoder.hidden(tree.tokens_N, tree.positions_N, attend, runs)
         logprobs = (decoder.logits(hidden[len(prompt) - 1 : -1]) / temperature).log_softmax(-1)
     return logprobs.gather(1, torch.tensor(reply).unsqueeze(1)).squeeze(1)

@@ -14,6 +14,7 @@ from llmagentos.models.decoder import GROUPS, Decoder, DecoderConfig
 from llmagentos.models.jobs import Drawn, Job, Work
 from llmagentos.models.native.products import Kernels
 from llmagentos.models.native.steps import NativeSteps
+from llmagentos.models.packing import TreeAttention
 from llmagentos.records.generation import GenerationRequest, Sampling
 
 PLAIN = DecoderConfig("LlamaForCausalLM", 2, 64, 4, 2, 16, 128, 300, 512, 1e-5, 1e4, None, True)
@@ -65,6 +66,14 @@ def random_decoder(config: DecoderConfig, kernels: Kernels | None, seed: int = 0
     decoder.head.quantise(kernels=kernels)
     decoder.kernels = kernels
     return decoder
+
+
+class HalfAttention(TreeAttention):
+    """Keys and values rounded as the kernels keep them, so that both see the same; the gradient passes as it is."""
+
+    def __call__(self, layer: int, q_NQD: torch.Tensor, k_NKD: torch.Tensor, v_NKD: torch.Tensor) -> torch.Tensor:
+        k_NKD, v_NKD = (x + (x.half().float() - x).detach() for x in (k_NKD, v_NKD))
+        return super().__call__(layer, q_NQD, k_NKD, v_NKD)
 
 
 def adapter_for(config: DecoderConfig, seed: int, rank: int) -> FusedAdapter:

@@ -14,18 +14,16 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from llmagentos.errors import ModelFileError
+from llmagentos.models.native.products import Kernels
 from llmagentos.models.pointwise import gated_unit, rms_norm, rotate
 from llmagentos.models.products import PACK_ROWS, FrozenProduct, PackedLinear, choose_precision
-
-if TYPE_CHECKING:
-    from llmagentos.models.native.products import Kernels
 
 ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
 

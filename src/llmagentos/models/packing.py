@@ -16,7 +16,6 @@ from torch import Tensor
 
 from llmagentos.models.decoder import DecoderConfig
 from llmagentos.models.kv_cache import common_prefix, grouped_attention
-from llmagentos.models.pointwise import round_half
 
 MIN_SHARED = 8
 """A shared prefix of fewer tokens is cheaper to compute again than to attend to as a segment of its own."""
@@ -94,11 +93,7 @@ def _groups(arrays: list[np.ndarray], members: list[int], start: int) -> list[li
 class TreeAttention:
     """Attention over a packed tree (see `decoder.Attend`)."""
 
-    def __init__(
-        self, tree: PackedTree, config: DecoderConfig, dtype: torch.dtype = torch.float32, *, half: bool = False
-    ) -> None:
-        """`half` rounds keys and values as the kernels keep them, so that both see the same."""
-        self._half = half
+    def __init__(self, tree: PackedTree, config: DecoderConfig, dtype: torch.dtype = torch.float32) -> None:
         groups = config.heads // config.kv_heads
         device = tree.tokens_N.device
         self._sizes = [len(node.tokens) for node in tree.nodes]
@@ -113,8 +108,6 @@ class TreeAttention:
 
     def __call__(self, layer: int, q_NQD: Tensor, k_NKD: Tensor, v_NKD: Tensor) -> Tensor:
         """Each segment attends to its ancestors and its own past."""
-        if self._half:
-            k_NKD, v_NKD = round_half(k_NKD), round_half(v_NKD)
         # Split once: the gradient of a split is one concatenation, that of a slice is a tensor of zeros each.
         queries, keys, values = (tensor.split(self._sizes) for tensor in (q_NQD, k_NKD, v_NKD))
         parts = []

@@ -38,11 +38,6 @@ def rotate(x_NhD: Tensor, cos_N1D: Tensor, sin_N1D: Tensor) -> Tensor:
     return cast("Tensor", _Rotate.apply(x_NhD, cos_N1D, sin_N1D))  # type: ignore[no-untyped-call]
 
 
-def round_half(x: Tensor) -> Tensor:
-    """The numbers as half precision keeps them; the gradient passes as it is."""
-    return cast("Tensor", _RoundHalf.apply(x))  # type: ignore[no-untyped-call]
-
-
 def _turn(x_NhD: Tensor, cos_N1D: Tensor, sin_N1D: Tensor) -> Tensor:
     first, second = x_NhD.chunk(2, dim=-1)
     out = torch.empty_like(x_NhD, memory_format=torch.contiguous_format)
@@ -105,13 +100,3 @@ class _Rotate(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         cos_N1D, sin_N1D = ctx.saved_tensors
         return _turn(grads[0], cos_N1D, -sin_N1D), None, None
-
-
-class _RoundHalf(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.half().float()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        return grads[0]

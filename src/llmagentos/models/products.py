@@ -8,17 +8,16 @@ Axes: N rows, I inputs, O outputs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from llmagentos.errors import ConfigError
-
-if TYPE_CHECKING:
-    from llmagentos.models.native.bindings import Product
-    from llmagentos.models.native.products import KernelProduct, Kernels
+from llmagentos.models.eight_bits import whole_weight
+from llmagentos.models.native.bindings import Product
+from llmagentos.models.native.products import KernelProduct, Kernels
 
 Precision: TypeAlias = Literal["auto", "fp32", "bf16", "int8"]
 """`int8`: weights and inputs of the frozen products in eight bits, everything else in fp32."""
@@ -28,7 +27,7 @@ PACK_ROWS = 32
 
 
 class Int8Product:
-    """`x W^T` with eight-bit weights and inputs and exact integer sums (W8A8 on AVX-512 VNNI or AMX).
+    """`x W^T + b` with eight-bit weights and inputs and exact integer sums (W8A8 on AVX-512 VNNI or AMX).
 
     A weight has one scale for each output, an input one for each row, found anew at every call (per-token dynamic
     quantisation, ZeroQuant, arXiv 2206.01861). Columns in which inputs get large are divided by `smooth_I` and the
@@ -36,15 +35,14 @@ class Int8Product:
     Since the sums are exact, a row's result does not depend on the rows beside it.
     """
 
-    __slots__ = ("_inverse_I", "_packed", "_scale_O", "_zeros_O")
+    __slots__ = ("_bias_O", "_inverse_I", "_packed", "_scale_O", "_zeros_O")
 
-    def __init__(self, weight_OI: Tensor, smooth_I: Tensor | None = None) -> None:
-        weight = weight_OI.float() if smooth_I is None else weight_OI.float() * smooth_I
+    def __init__(self, weight_OI: Tensor, smooth_I: Tensor | None = None, bias_O: Tensor | None = None) -> None:
+        whole_OI, self._scale_O = whole_weight(weight_OI, smooth_I)
         self._inverse_I = None if smooth_I is None else smooth_I.reciprocal()
-        self._scale_O = weight.abs().amax(dim=1).clamp_(min=1e-12).div_(127)
-        whole = weight.div(self._scale_O.unsqueeze(1)).round_().to(torch.int8)
-        self._packed = torch.ops.onednn.qlinear_prepack(whole, [PACK_ROWS, weight.shape[1]])
-        self._zeros_O = torch.zeros(weight.shape[0], dtype=torch.int64)
+        self._bias_O = bias_O
+        self._packed = torch.ops.onednn.qlinear_prepack(whole_OI, [PACK_ROWS, whole_OI.shape[1]])
+        self._zeros_O = torch.zeros(whole_OI.shape[0], dtype=torch.int64)
 
     def __call__(self, x_NI: Tensor) -> Tensor:
         """The product in fp32, no gradient recorded."""
@@ -58,7 +56,8 @@ class Int8Product:
         out: Tensor = torch.ops.onednn.qlinear_pointwise(
             whole, 1.0, 128, self._packed, self._scale_O, self._zeros_O, None, 1.0, 0, torch.float32, "none", [], ""
         )
-        return out.mul_(scale_N1)
+        out.mul_(scale_N1)
+        return out if self._bias_O is None else out.add_(self._bias_O)
 
 
 class PackedLinear:
@@ -89,16 +88,12 @@ class PackedLinear:
     @property
     def native(self) -> Product:
         """The product as the kernels read it; only where it was quantised for them."""
-        from llmagentos.models.native.products import KernelProduct
-
         assert isinstance(self._int8, KernelProduct)
         return self._int8.product
 
     @property
     def native_backward(self) -> Product:
         """The transposed product as the kernels read it; only where it was packed for the way back too."""
-        from llmagentos.models.native.products import KernelProduct
-
         assert isinstance(self._int8_backward, KernelProduct)
         return self._int8_backward.product
 
@@ -109,15 +104,15 @@ class PackedLinear:
         bits those would be lost (cosine with the exact gradient 0.80 instead of 0.99), so it stays in fp32.
         """
         self._kernels = kernels
-        self._int8 = self._eight_bits(self.weight_OI, smooth_I)
+        self._int8 = self._eight_bits(self.weight_OI, smooth_I, self.bias)
         self._forward, self._sharp = None, sharp
 
-    def _eight_bits(self, weight_OI: Tensor, smooth_I: Tensor | None = None) -> Int8Product | KernelProduct:
+    def _eight_bits(
+        self, weight_OI: Tensor, smooth_I: Tensor | None = None, bias_O: Tensor | None = None
+    ) -> Int8Product | KernelProduct:
         if self._kernels is None:
-            return Int8Product(weight_OI, smooth_I)
-        from llmagentos.models.native.products import KernelProduct
-
-        return KernelProduct(self._kernels, weight_OI, smooth_I, self.bias if weight_OI is self.weight_OI else None)
+            return Int8Product(weight_OI, smooth_I, bias_O)
+        return KernelProduct(self._kernels, weight_OI, smooth_I, bias_O)
 
     def pack(self, rows: int = PACK_ROWS, *, backward: bool = False) -> None:
         """Prepare the layout for about `rows` rows; `backward` the transposed one that a trainer needs."""
@@ -135,8 +130,7 @@ class PackedLinear:
     def __call__(self, x_NI: Tensor) -> Tensor:
         """`x W^T + b`, no gradient recorded: see `backward` and `FrozenProduct`."""
         if self._int8 is not None:
-            product = self._int8(x_NI)
-            return product if self.bias is None or self._kernels is not None else product.add_(self.bias)
+            return self._int8(x_NI)
         if self._forward is None or x_NI.shape[0] == 1:  # one row is bound by memory: the plain layout is as good
             return functional.linear(x_NI, self.weight_OI, self.bias)
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x_NI, self._forward, self.bias, "none", [], "")

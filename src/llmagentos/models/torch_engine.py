@@ -1,8 +1,9 @@
-"""The embedded engine: continuous batching on PyTorch, with shared prefixes and an adapter named per request.
+"""The embedded engine: continuous batching, with shared prefixes and an adapter named per request.
 
 In: requests from any thread. Out: futures, served by one worker thread, step by step in the arithmetic thread. Requests
 join and leave at every step; prompts are prefilled in chunks beside decoding; a prefix that a running or finished
-request has computed is copied; requests that share a prompt wait for the first of them.
+request has computed is taken over; requests that share a prompt wait for the first of them. A step itself is computed
+by the kernels in C where they are, else by PyTorch (`jobs.Steps`).
 It does not know tasks, programs or who trains the adapters it serves.
 """
 
@@ -28,6 +29,7 @@ from llmagentos.models.constraints import Constraints
 from llmagentos.models.decoder import Decoder, keep_memory, preferred_dtype
 from llmagentos.models.jobs import Drawn, Job, Steps, Work
 from llmagentos.models.native.products import Kernels
+from llmagentos.models.native.steps import NativeSteps
 from llmagentos.models.plain_steps import PlainSteps
 from llmagentos.models.products import choose_precision
 from llmagentos.models.quantisation import quantise
@@ -357,8 +359,6 @@ def _kernels(folder: Path | None) -> Kernels | None:
 
 
 def _steps(decoder: Decoder, rows: int, prefix_tokens: int) -> Steps:
-    from llmagentos.models.native.steps import NativeSteps
-
     if NativeSteps.fits(decoder):
         return NativeSteps(decoder, prefix_tokens=prefix_tokens)
     return PlainSteps(decoder, rows=rows, prefix_tokens=prefix_tokens)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from decoders import PLAIN, PROMPT, SHAPES, adapter_for, job, prefill, random_decoder
+from decoders import PLAIN, PROMPT, SHAPES, HalfAttention, adapter_for, job, prefill, random_decoder
 
 from llmagentos.models.adapters import BatchAdapters, FusedAdapter
 from llmagentos.models.decoder import Decoder
@@ -15,7 +15,7 @@ from llmagentos.models.jobs import Work
 from llmagentos.models.native.bindings import SPAN
 from llmagentos.models.native.products import KernelProduct, Kernels
 from llmagentos.models.native.steps import NativeSteps
-from llmagentos.models.packing import TreeAttention, pack
+from llmagentos.models.packing import pack
 from llmagentos.models.products import Int8Product
 
 
@@ -23,7 +23,7 @@ def full_pass(decoder: Decoder, prompt: tuple[int, ...], adapter: FusedAdapter |
     """Log-probabilities after the prompt by PyTorch, with the same products one by one."""
     tree = pack([prompt])
     with torch.inference_mode():
-        attend = TreeAttention(tree, decoder.config, half=True)
+        attend = HalfAttention(tree, decoder.config)
         runs = BatchAdapters([(0, len(prompt), adapter)]) if adapter else None
         hidden = decoder.hidden(tree.tokens_N, tree.positions_N, attend, runs)
         return decoder.logits(hidden[-1:]).log_softmax(-1)[0]
@@ -35,7 +35,7 @@ def test_product_is_that_of_pytorch(kernels: Kernels, rows: int) -> None:
     for outputs, inputs in ((33, 7), (64, 128), (100, 130)):
         weight, x = (torch.randn(n, inputs, generator=generator) for n in (outputs, rows))
         smooth, bias = 1 + torch.rand(inputs, generator=generator), torch.randn(outputs, generator=generator)
-        theirs = Int8Product(weight, smooth)(x) + bias
+        theirs = Int8Product(weight, smooth, bias)(x)
         torch.testing.assert_close(KernelProduct(kernels, weight, smooth, bias)(x), theirs, atol=1e-4, rtol=1e-4)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from decoders import PLAIN, PROMPT, SHAPES, adapter_for, job, prefill, random_decoder
+from decoders import PLAIN, PROMPT, SHAPES, HalfAttention, adapter_for, job, prefill, random_decoder
 from torch import Tensor
 
 from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer, TrainingSequence
@@ -15,7 +15,7 @@ from llmagentos.models.decoder import Decoder
 from llmagentos.models.native.products import Kernels
 from llmagentos.models.native.steps import NativeSteps
 from llmagentos.models.native.training import NativeTraining
-from llmagentos.models.packing import TreeAttention, pack
+from llmagentos.models.packing import pack
 
 SEQUENCES = [
     PROMPT,
@@ -48,10 +48,7 @@ def plain(trainer: AdapterTrainer) -> AdapterTrainer:
 
 @pytest.fixture
 def halved(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "llmagentos.learning.trainer.TreeAttention",
-        lambda tree, config, dtype: TreeAttention(tree, config, dtype, half=True),
-    )
+    monkeypatch.setattr("llmagentos.learning.trainer.TreeAttention", HalfAttention)
 
 
 @pytest.mark.usefixtures("halved")

@@ -78,7 +78,7 @@ static inline __attribute__((always_inline)) void block_tile(const float *const 
         _mm512_store_ps(weight[i], left);
         _mm512_store_ps(weight[i] + 16, right);
     }
-    const int stride = (size + 15) / 16 * 16;
+    const int stride = up_to(16, size);
     for (int d = 0; d < stride; d += 32) {
         const int second = d + 16 < stride;
         __m512 sum[QUERIES][2];
@@ -115,7 +115,7 @@ typedef struct {
     int heads, kv_heads, size;
 } Cache;
 
-static inline size_t half_block(const Cache *c) { return (size_t)SPAN * ((c->size + 15) / 16 * 16); }
+static inline size_t half_block(const Cache *c) { return (size_t)SPAN * up_to(16, c->size); }
 
 /* Keys of one block, layer and kv head; its values follow. */
 static inline uint16_t *block_at(const Cache *c, int layer, long block, int head) {
@@ -127,7 +127,7 @@ static inline long block_of(const Cache *c, long token, int index) {
 }
 
 static void attend(const Cache *c, int layer, int head, long first, long after, const float *query, float *context) {
-    const int group = c->heads / c->kv_heads, size = c->size, stride = (size + 15) / 16 * 16;
+    const int group = c->heads / c->kv_heads, size = c->size, stride = up_to(16, size);
     const long width = (long)c->heads * size;
     float keys[SPAN * MOST_HEAD] __attribute__((aligned(64))), values[SPAN * MOST_HEAD] __attribute__((aligned(64)));
     Softmax states[TOGETHER * MOST_GROUP];
@@ -180,7 +180,7 @@ static void attend(const Cache *c, int layer, int head, long first, long after, 
 
 /* Keep one token's key and value of one layer. */
 static void keep(const Cache *c, int layer, long token, const float *key_KD, const float *value_KD) {
-    const int position = c->position_N[token], slot = position % SPAN, stride = (c->size + 15) / 16 * 16;
+    const int position = c->position_N[token], slot = position % SPAN, stride = up_to(16, c->size);
     const long block = block_of(c, token, position / SPAN);
     for (int head = 0; head < c->kv_heads; head++) {
         uint16_t *keys = block_at(c, layer, block, head), *values = keys + half_block(c);

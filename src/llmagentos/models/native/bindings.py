@@ -19,8 +19,6 @@ MOST_QUERIES = 32
 MOST_LAYERS = 256
 MOST_HEAD, MOST_GROUP = 256, 16
 """Largest head size, and most query heads on one key-value head."""
-PARTS = (3, 1, 2, 1)
-"""Projections fused in each group of `decoder.GROUPS`."""
 
 
 class Product(Structure):

@@ -146,6 +146,28 @@ static void adapted_product(Step *s, int layer, int group, float *y, long stride
     barrier();
 }
 
+/* Most tokens of a piece that still keeps every thread busy. */
+static long piece_size(long tokens) {
+    const long each = (tokens + 2 * pool.threads - 1) / (2 * pool.threads);
+    return each > 8 ? 8 : each < 1 ? 1 : each;
+}
+
+#define EACH_PIECE(first, after, tokens)                                                                       \
+    for (long first, after, size_ = piece_size(tokens);                                                        \
+         (first = take_piece() * size_) < (tokens) &&                                                          \
+         (after = first + size_ < (tokens) ? first + size_ : (tokens), 1);)
+
+/* Norms of the rows of `x_NH`, as the inputs of a product. */
+static void norm_and_prepare(Step *s, int layer, int group, const float *x_NH, const float *weight_H) {
+    const Model *m = s->model;
+    EACH_PIECE(first, after, (long)s->batch->tokens) {
+        for (long n = first; n < after; n++)
+            norm_row(x_NH + n * m->hidden, weight_H, m->hidden, m->norm_eps, s->normed_NI + n * m->hidden);
+        prepare(s, layer, group, s->normed_NI, m->hidden, first, after);
+    }
+    barrier();
+}
+
 static void turn(float *x, const float *cos, const float *sin, int size, float scale) {
     for (int d = 0; d < size / 2; d++) {
         const float left = x[d], right = x[d + size / 2];
@@ -154,19 +176,24 @@ static void turn(float *x, const float *cos, const float *sin, int size, float s
     }
 }
 
-/* Positions into queries and keys; keys and values into their blocks. */
-static void place(Step *s, int layer, long n) {
-    const Model *m = s->model;
+/* Norms and positions into a row's queries and keys, in place. */
+static void turn_heads(const Model *m, int layer, int position, float *row) {
     const Layer *l = &m->layer[layer];
-    const int q = m->heads * m->size, kv = m->kv_heads * m->size;
-    float *row = s->wide_NO + n * (q + 2 * kv);
-    const long at = (long)s->batch->cache.position_N[n] * (m->size / 2);
+    const long at = (long)position * (m->size / 2);
     const float scale = 1.0f / sqrtf((float)m->size);
     for (int h = 0; h < m->heads + m->kv_heads; h++) {
         const float *norm = h < m->heads ? l->query_norm_D : l->key_norm_D;
         if (norm) norm_row(row + h * m->size, norm, m->size, m->norm_eps, row + h * m->size);
         turn(row + h * m->size, m->cos_TD + at, m->sin_TD + at, m->size, h < m->heads ? scale : 1.0f);
     }
+}
+
+/* Queries for attention; keys and values into their blocks. */
+static void place(Step *s, int layer, long n) {
+    const Model *m = s->model;
+    const int q = m->heads * m->size, kv = m->kv_heads * m->size;
+    float *row = s->wide_NO + n * (q + 2 * kv);
+    turn_heads(m, layer, s->batch->cache.position_N[n], row);
     memcpy(s->query_NH + n * q, row, sizeof(float) * q);
     keep(&s->batch->cache, layer, n, row + q, row + q + kv);
 }
@@ -180,27 +207,11 @@ static void gate(float *row, int size, float *to) {
     }
 }
 
-/* Most tokens of a piece that still keeps every thread busy. */
-static long piece_size(long tokens) {
-    const long each = (tokens + 2 * pool.threads - 1) / (2 * pool.threads);
-    return each > 8 ? 8 : each < 1 ? 1 : each;
-}
-
-#define EACH_PIECE(first, after, tokens)                                                                       \
-    for (long first, after, size_ = piece_size(tokens);                                                        \
-         (first = take_piece() * size_) < (tokens) &&                                                          \
-         (after = first + size_ < (tokens) ? first + size_ : (tokens), 1);)
-
 static void layer_step(Step *s, int layer) {
     const Model *m = s->model;
     const Layer *l = &m->layer[layer];
     const long tokens = s->batch->tokens, q = (long)m->heads * m->size, kv = (long)m->kv_heads * m->size;
-    EACH_PIECE(first, after, tokens) {
-        for (long n = first; n < after; n++)
-            norm_row(s->x_NH + n * m->hidden, l->input_norm_H, m->hidden, m->norm_eps, s->normed_NI + n * m->hidden);
-        prepare(s, layer, QKV, s->normed_NI, m->hidden, first, after);
-    }
-    barrier();
+    norm_and_prepare(s, layer, QKV, s->x_NH, l->input_norm_H);
     adapted_product(s, layer, QKV, s->wide_NO, q + 2 * kv, 0);
     EACH_PIECE(first, after, tokens) for (long n = first; n < after; n++) place(s, layer, n);
     barrier();
@@ -216,12 +227,7 @@ static void layer_step(Step *s, int layer) {
     EACH_PIECE(first, after, tokens) prepare(s, layer, O, s->context_NH, q, first, after);
     barrier();
     adapted_product(s, layer, O, s->x_NH, m->hidden, 1);
-    EACH_PIECE(first, after, tokens) {
-        for (long n = first; n < after; n++)
-            norm_row(s->x_NH + n * m->hidden, l->post_norm_H, m->hidden, m->norm_eps, s->normed_NI + n * m->hidden);
-        prepare(s, layer, GATE_UP, s->normed_NI, m->hidden, first, after);
-    }
-    barrier();
+    norm_and_prepare(s, layer, GATE_UP, s->x_NH, l->post_norm_H);
     adapted_product(s, layer, GATE_UP, s->wide_NO, 2L * m->intermediate, 0);
     EACH_PIECE(first, after, tokens) {
         for (long n = first; n < after; n++)

@@ -26,7 +26,7 @@ typedef struct {
     int32_t inputs, outputs;
 } Product;
 
-/* An adapter's part in one product, serving the rows `first` to `after`. */
+/* An adapter's part in one product. */
 typedef struct {
     const float *a_IR, *b_RO; /* transposed, the scale folded into b; NULL where it adapts nothing */
 } Pair;
@@ -38,7 +38,8 @@ typedef struct {
     int32_t *sum_N;
 } Rows;
 
-static inline int padded(int inputs) { return (inputs + 63) / 64 * 64; }
+static inline int up_to(int multiple, int size) { return (size + multiple - 1) / multiple * multiple; }
+static inline int padded(int inputs) { return up_to(64, inputs); }
 static inline __mmask16 lanes(int left) { return left >= 16 ? 0xffff : left > 0 ? (__mmask16)((1u << left) - 1) : 0; }
 
 /* Turn one row into eight bits with the scale peak / 127. What is not finite makes the scale so, and with it the product:

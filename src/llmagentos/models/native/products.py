@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from llmagentos.models.eight_bits import whole_weight
 from llmagentos.models.native.bindings import BLOCK, Product, declare, pointer
 from llmagentos.models.native.library import load_kernels
 
@@ -41,13 +42,11 @@ class KernelProduct:
     def __init__(
         self, kernels: Kernels, weight_OI: Tensor, smooth_I: Tensor | None = None, bias_O: Tensor | None = None
     ) -> None:
-        weight = weight_OI.float() if smooth_I is None else weight_OI.float() * smooth_I
-        scale_O = weight.abs().amax(dim=1).clamp_(min=1e-12).div_(127)
-        packed = lay_out(weight.div_(scale_O.unsqueeze(1)) if smooth_I is not None else weight / scale_O.unsqueeze(1))
+        whole_OI, scale_O = whole_weight(weight_OI, smooth_I)
         inverse_I = None if smooth_I is None else smooth_I.reciprocal()
         bias = None if bias_O is None else bias_O.float().contiguous()
         self._kernels = kernels
-        self._kept = (packed, scale_O, inverse_I, bias)
+        self._kept = (lay_out(whole_OI), scale_O, inverse_I, bias)
         self.product = Product(*(pointer(tensor) for tensor in self._kept), weight_OI.shape[1], weight_OI.shape[0])
 
     def __call__(self, x_NI: Tensor) -> Tensor:
@@ -61,9 +60,9 @@ class KernelProduct:
 
 
 def lay_out(whole_OI: Tensor) -> Tensor:
-    """Numbers of -127 to 127 as the kernels read them: [O / 32, I / 4, 32, 4] with 128 for zero, padded."""
+    """Whole numbers as the kernels read them: [O / 64, I / 4, 64, 4] with 128 for zero, padded."""
     outputs, inputs = whole_OI.shape
     shape = (-(-outputs // BLOCK) * BLOCK, -(-inputs // ALIGN) * ALIGN)
     padded = torch.full(shape, 128, dtype=torch.uint8)
-    padded[:outputs, :inputs] = whole_OI.round().to(torch.int8).view(torch.uint8).bitwise_xor(128)
+    padded[:outputs, :inputs] = whole_OI.view(torch.uint8).bitwise_xor(128)
     return padded.view(shape[0] // BLOCK, BLOCK, shape[1] // 4, 4).permute(0, 2, 1, 3).contiguous()

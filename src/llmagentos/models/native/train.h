@@ -55,11 +55,11 @@ typedef struct {
     Step step;
     Batch batch;
     Run run;
-    Cache places;
     Pair *pairs;
     Kept kept[MOST_LAYERS];
-    float *last_NH, *b_RO, *inner_NI, *wide_NO, *dx_NH, *low_NR, *dkv, *scratch;
-    size_t scratch_size;
+    float *last_NH, *inner_NI, *wide_NO, *dx_NH, *low_NR, *dkv, *scratch;
+    size_t longest, scratch_size; /* longest: most positions that a piece sees, in whole blocks */
+    int stride;                   /* of a row of keys or values in the scratch */
 } Learning;
 
 static size_t lay_out_training(Learning *l) {
@@ -67,7 +67,7 @@ static size_t lay_out_training(Learning *l) {
     const Training *t = l->training;
     const size_t n = t->tokens, hidden = m->hidden, q = (size_t)m->heads * m->size, kv = (size_t)m->kv_heads * m->size;
     const size_t inner = most(most(m->hidden, m->intermediate), (int)q), outer = most(2 * m->intermediate, (int)(q + 2 * kv));
-    const size_t low = 3 * (size_t)t->rank, longest = ((size_t)t->longest + SPAN - 1) / SPAN * SPAN;
+    const size_t low = 3 * (size_t)t->rank;
     const int normed = m->layer[0].query_norm_D != NULL;
     float *at = t->workspace;
     for (int layer = 0; layer < m->layers; layer++) {
@@ -105,13 +105,13 @@ static size_t lay_out_training(Learning *l) {
     s->rows.scale_N = at, at += n;
     s->rows.sum_N = (int32_t *)at, at += n;
     s->rows.whole = (int8_t *)at, at += n * (size_t)padded((int)most((int)inner, (int)outer)) / 4;
-    l->scratch_size = longest * 4 * ((m->size + 15) / 16 * 16) + 64;
-    at += (64 - ((uintptr_t)at / sizeof(float)) % 64) % 64;
+    l->longest = up_to(SPAN, t->longest), l->stride = up_to(16, m->size);
+    l->scratch_size = 3 * l->longest * l->stride;
+    at += (16 - ((uintptr_t)at / sizeof(float)) % 16) % 16; /* whole registers; the workspace begins with one */
     l->scratch = at, at += l->scratch_size * pool.threads;
 
     l->run = (Run){0, t->tokens, t->rank, l->pairs};
-    l->places = (Cache){.position_N = t->position_N, .heads = m->heads, .kv_heads = m->kv_heads, .size = m->size};
-    l->batch = (Batch){.tokens = t->tokens, .runs = t->rank ? 1 : 0, .run = &l->run, .cache = l->places};
+    l->batch = (Batch){.tokens = t->tokens, .runs = t->rank ? 1 : 0, .run = &l->run};
     s->model = m, s->batch = &l->batch, s->low_stride = (int)low;
     return (size_t)(at - t->workspace);
 }
@@ -141,17 +141,10 @@ static void turn_factors(Learning *l) {
 /* Positions into queries and keys, in place; keys and values as half precision keeps them. */
 static void place_training(Learning *l, int layer, long n) {
     const Model *m = l->model;
-    const Layer *weights = &m->layer[layer];
     const int q = m->heads * m->size, kv = m->kv_heads * m->size;
     float *row = l->kept[layer].qkv_NO + n * (q + 2 * kv);
-    const long at = (long)l->training->position_N[n] * (m->size / 2);
-    const float scale = 1.0f / sqrtf((float)m->size);
-    if (weights->query_norm_D) memcpy(l->kept[layer].raw_NO + n * (q + kv), row, sizeof(float) * (q + kv));
-    for (int h = 0; h < m->heads + m->kv_heads; h++) {
-        const float *norm = h < m->heads ? weights->query_norm_D : weights->key_norm_D;
-        if (norm) norm_row(row + h * m->size, norm, m->size, m->norm_eps, row + h * m->size);
-        turn(row + h * m->size, m->cos_TD + at, m->sin_TD + at, m->size, h < m->heads ? scale : 1.0f);
-    }
+    if (m->layer[layer].query_norm_D) memcpy(l->kept[layer].raw_NO + n * (q + kv), row, sizeof(float) * (q + kv));
+    turn_heads(m, layer, l->training->position_N[n], row);
     for (int i = q; i < q + 2 * kv; i++) row[i] = _cvtsh_ss(_cvtss_sh(row[i], 0));
 }
 
@@ -160,7 +153,7 @@ static void place_training(Learning *l, int layer, long n) {
 static void gather(const Learning *l, const Piece *p, const float *qkv_NO, int offset, float *turned, float *rows) {
     const Model *m = l->model;
     const long width = (long)(m->heads + 2 * m->kv_heads) * m->size;
-    const int size = m->size, stride = (size + 15) / 16 * 16;
+    const int size = m->size, stride = l->stride;
     long position = 0;
     for (int i = p->segment; i < p->segment + p->segments; i++) {
         const Segment *s = &l->training->segment[i];
@@ -185,12 +178,10 @@ static void gather(const Learning *l, const Piece *p, const float *qkv_NO, int o
 
 static void attend_piece(const Learning *l, int layer, const Piece *p, int head, int thread) {
     const Model *m = l->model;
-    const int group = m->heads / m->kv_heads, size = m->size, stride = (size + 15) / 16 * 16;
+    const int group = m->heads / m->kv_heads, size = m->size, stride = l->stride;
     const int q = m->heads * size, kv = m->kv_heads * size;
     const long width = q + 2 * kv;
-    const size_t longest = ((size_t)l->training->longest + SPAN - 1) / SPAN * SPAN;
-    float *keys = l->scratch + l->scratch_size * thread, *values = keys + longest * size;
-    values += (16 - (uintptr_t)values / sizeof(float) % 16) % 16;
+    float *keys = l->scratch + l->scratch_size * thread, *values = keys + l->longest * stride;
     gather(l, p, l->kept[layer].qkv_NO, q + head * size, keys, NULL);
     gather(l, p, l->kept[layer].qkv_NO, q + kv + head * size, NULL, values);
     Softmax states[6];
@@ -247,12 +238,7 @@ static void forward(int thread, void *argument) {
         float *next = layer + 1 < m->layers ? l->kept[layer + 1].x_NH : l->last_NH;
         Step own = *s; /* each thread's own: where the low ranks go changes from product to product */
         own.low_NR = k->low_NR[QKV];
-        EACH_PIECE(first, after, tokens) {
-            for (long n = first; n < after; n++)
-                norm_row(k->x_NH + n * hidden, w->input_norm_H, m->hidden, m->norm_eps, own.normed_NI + n * hidden);
-            prepare(&own, layer, QKV, own.normed_NI, hidden, first, after);
-        }
-        barrier();
+        norm_and_prepare(&own, layer, QKV, k->x_NH, w->input_norm_H);
         adapted_product(&own, layer, QKV, k->qkv_NO, q + 2 * kv, 0);
         EACH_PIECE(first, after, tokens) {
             for (long n = first; n < after; n++) place_training(l, layer, n);
@@ -267,12 +253,7 @@ static void forward(int thread, void *argument) {
         barrier();
         adapted_product(&own, layer, O, k->middle_NH, hidden, 1);
         own.low_NR = k->low_NR[GATE_UP];
-        EACH_PIECE(first, after, tokens) {
-            for (long n = first; n < after; n++)
-                norm_row(k->middle_NH + n * hidden, w->post_norm_H, m->hidden, m->norm_eps, own.normed_NI + n * hidden);
-            prepare(&own, layer, GATE_UP, own.normed_NI, hidden, first, after);
-        }
-        barrier();
+        norm_and_prepare(&own, layer, GATE_UP, k->middle_NH, w->post_norm_H);
         adapted_product(&own, layer, GATE_UP, k->gate_up_NI, 2L * m->intermediate, 0);
         own.low_NR = k->low_NR[DOWN];
         EACH_PIECE(first, after, tokens) {
@@ -310,6 +291,16 @@ static void norm_back(const float *x, const float *weight, int size, float eps, 
         d = _mm512_fnmadd_ps(_mm512_maskz_loadu_ps(in, x + i), _mm512_set1_ps(back), d);
         _mm512_mask_storeu_ps(dx + i, in, d);
     }
+}
+
+/* dx += the gradient of a norm's input, for all rows. */
+static void norm_rows_back(Learning *l, const float *x_NH, const float *weight_H, const float *dy_NH) {
+    const Model *m = l->model;
+    EACH_PIECE(first, after, (long)l->training->tokens) {
+        for (long n = first * m->hidden; n < after * m->hidden; n += m->hidden)
+            norm_back(x_NH + n, weight_H, m->hidden, m->norm_eps, dy_NH + n, l->dx_NH + n);
+    }
+    barrier();
 }
 
 /* The gradient of gate and up from that of silu(gate) * up: silu'(g) = s + silu(g) (1 - s) with s = sigmoid(g). */
@@ -394,13 +385,12 @@ static void product_back(Learning *l, int layer, int group, const float *x_NI, c
 static void attend_back(Learning *l, int layer, const Piece *p, int head, const float *d_context, float *d_query,
                         float *d_keys, int thread) {
     const Model *m = l->model;
-    const int group = m->heads / m->kv_heads, size = m->size, stride = (size + 15) / 16 * 16;
+    const int group = m->heads / m->kv_heads, size = m->size, stride = l->stride;
     const long q = (long)m->heads * size, kv = (long)m->kv_heads * size, width = q + 2 * kv;
     const int queries = p->count * group, sees = p->position + p->count;
-    const size_t longest = ((size_t)l->training->longest + SPAN - 1) / SPAN * SPAN;
     const Kept *k = &l->kept[layer];
-    float *keys = l->scratch + l->scratch_size * thread, *turned = keys + longest * stride;
-    float *values = turned + longest * stride;
+    float *keys = l->scratch + l->scratch_size * thread, *turned = keys + l->longest * stride;
+    float *values = turned + l->longest * stride;
     gather(l, p, k->qkv_NO, (int)q + head * size, turned, keys);
     gather(l, p, k->qkv_NO, (int)(q + kv) + head * size, values, NULL);
     float query[queries * size], d_out[queries * size], dq[queries * size], weight[queries][SPAN], slope[queries][SPAN];
@@ -533,11 +523,7 @@ static void backward(int thread, void *argument) {
         }
         barrier();
         product_back(l, layer, GATE_UP, normed, d_out, d_in);
-        EACH_PIECE(first, after, tokens) {
-            for (long n = first; n < after; n++)
-                norm_back(k->middle_NH + n * hidden, w->post_norm_H, m->hidden, m->norm_eps, d_in + n * hidden, dx + n * hidden);
-        }
-        barrier();
+        norm_rows_back(l, k->middle_NH, w->post_norm_H, d_in);
         product_back(l, layer, O, k->context_NH, dx, d_in);
         attention_back(l, layer, d_in, d_out, thread);
         EACH_PIECE(first, after, tokens) {
@@ -546,11 +532,7 @@ static void backward(int thread, void *argument) {
         }
         barrier();
         product_back(l, layer, QKV, normed, d_out, d_in);
-        EACH_PIECE(first, after, tokens) {
-            for (long n = first; n < after; n++)
-                norm_back(k->x_NH + n * hidden, w->input_norm_H, m->hidden, m->norm_eps, d_in + n * hidden, dx + n * hidden);
-        }
-        barrier();
+        norm_rows_back(l, k->x_NH, w->input_norm_H, d_in);
     }
 }
 

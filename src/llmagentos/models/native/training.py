@@ -29,11 +29,14 @@ Pairs = Mapping[tuple[int, str], Sequence[Tensor]]
 
 @dataclass(slots=True)
 class _Pass:
-    """One way forward, waiting for its way back; everything that the structure points to is held here."""
+    """One way forward, waiting for its way back."""
 
     training: Training
     workspace: Tensor
-    kept: tuple[Any, ...]
+    factors: Any
+    pairs: Pairs
+    held: tuple[Any, ...]
+    """What else the structure points to."""
 
 
 @dataclass(slots=True)
@@ -57,9 +60,8 @@ class NativeTraining:
 
     def hidden(self, tree: PackedTree, places_M: np.ndarray, pairs: Pairs, rank: int, scale: float) -> Tensor:
         """Final normed hidden states [M, H] at flat places, with a gradient where one is recorded."""
-        keys = [key for key in pairs if pairs[key] is not None]
-        flat = [tensor for key in keys for tensor in pairs[key]]
-        asked = (self, tree, places_M, keys, rank, scale)
+        flat = [tensor for pair in pairs.values() for tensor in pair]
+        asked = (self, tree, places_M, list(pairs), rank, scale)
         return cast("Tensor", _Hidden.apply(asked, *flat))  # type: ignore[no-untyped-call]
 
     def forward(
@@ -97,16 +99,15 @@ class NativeTraining:
         workspace = self._workspace(self._library.training_size(self.model.structure, training))
         training.workspace = -(-workspace.data_ptr() // 64) * 64
         self._library.train_forward(self.model.structure, training)
-        held = (tokens_N, positions_N, ends_M, pieces, segments, factors, dict(pairs))
-        return hidden_MH, _Pass(training, workspace, held)
+        held = (tokens_N, positions_N, ends_M, pieces, segments)
+        return hidden_MH, _Pass(training, workspace, factors, pairs, held)
 
     def backward(self, passed: _Pass, d_hidden_MH: Tensor) -> dict[tuple[int, str], tuple[Tensor, Tensor]]:
         """Gradients of both factors of every pair; the pass is used up."""
-        *_, factors, pairs = passed.kept
         gradients = {}
-        for (layer, group), (a, b) in pairs.items():
+        for (layer, group), (a, b) in passed.pairs.items():
             da, db = torch.empty_like(a), torch.empty_like(b)
-            at = factors[layer * len(GROUPS) + GROUPS.index(group)]
+            at = passed.factors[layer * len(GROUPS) + GROUPS.index(group)]
             at.da_RI, at.db_OR = da.data_ptr(), db.data_ptr()
             gradients[layer, group] = (da, db)
         d_hidden_MH = d_hidden_MH.contiguous()
