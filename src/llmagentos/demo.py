@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 SUPPORT = "SupportDesk-v0"
 GENEROUS = "SupportDesk-v0?intents=refund&policy=generous"
-CALLING = "FunctionCalling-v0"
+CALLING = "FunctionCalling-v0?category=simple,multiple"
 DRILLS = "Drills-v0?kind=lookup&level=1"
 EXAMPLES = 2
 """Worked conversations in the few-shot prompt."""

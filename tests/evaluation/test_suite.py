@@ -95,10 +95,19 @@ def test_nobody_chooses_the_seed_of_gate_or_report_tasks():
     assert keys(suite().tasks("train", 5, seed=1)) != keys(suite().tasks("train", 5, seed=100))
 
 
-def test_a_source_that_gives_too_few_repeated_or_foreign_tasks_is_refused_and_not_logged():
+def test_a_finite_split_gives_all_that_it_has():
+    uses = MemoryUses()
+    few = SimpleNamespace(tasks=lambda split, count, seed: Finite().tasks(split, min(count, 8), seed))
+    assert len(suite(few, uses).tasks("gate", 300)) == 8
+    assert uses.log[0].tasks == 8
+
+
+def test_a_source_that_gives_no_repeated_or_foreign_tasks_is_refused_and_not_logged():
     uses = MemoryUses()
     with pytest.raises(GateError, match="8 of them different"):
         suite(Finite(), uses).tasks("gate", 9)
+    with pytest.raises(GateError, match="gave 0"):
+        suite(SimpleNamespace(tasks=lambda split, count, seed: []), uses).tasks("gate", 9)
     wrong = SimpleNamespace(tasks=lambda split, count, seed: [Task("Shop-v0", i, "train") for i in range(count)])
     with pytest.raises(GateError, match="3 of another split"):
         suite(wrong, uses).tasks("gate", 3)

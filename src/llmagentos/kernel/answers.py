@@ -217,13 +217,14 @@ class Answers:
         sampling = call.sampling or info.sampling
         sampling = replace(sampling, seed=derive_seed(sampling.seed, number), max_tokens=min(sampling.max_tokens, left))
         run.add_prompt(segments)
+        run.tools = run.tools if call.tools is None else call.tools
         self._journal_call(process, number, call, segments=segments, seed=sampling.seed)
         if call.forced is not None:
             return self._force(process, number, engine, call.forced)
         emitter = None
         if process.emit is not None:
             emitter = process.emitter = TextEmitter(engine.renderer.decode, sampling.stop, process.emit)
-        request = GenerationRequest(tuple(run.tokens), sampling, info.adapter)
+        request = GenerationRequest(tuple(run.tokens), sampling, info.adapter, run.tools)
         future = engine.submit(request, emitter.push if emitter else None)
         process.pending, process.awaited = (number, call), future
         return Generating(future)

@@ -15,6 +15,7 @@ from llmagentos.records.calls import ActResult, Observation
 from llmagentos.records.episode import Episode, Outcome, Step
 from llmagentos.records.generation import Completion
 from llmagentos.records.identity import JSON
+from llmagentos.records.message import ToolSpec
 from llmagentos.records.process import ProcessInfo
 from llmagentos.records.task import Reward, Task
 from llmagentos.records.transcript import TRAINABLE, Segment, Transcript
@@ -32,6 +33,8 @@ class Run:
     """All tokens of `segments`, kept flat as the next prompt."""
     sampled: int = 0
     """Sampled tokens, which the budget counts."""
+    tools: tuple[ToolSpec, ...] = ()
+    """What the model was last told that it may call."""
     needs_end: bool = False
     """Whether the last reply lacks its end-of-turn token."""
     observation: str = ""

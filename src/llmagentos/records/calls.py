@@ -35,6 +35,8 @@ class Generate(SystemCall[Completion]):
     """Only what is new since the last call: the transcript is append-only."""
     sampling: Sampling | None = None
     """None takes the process's sampling settings."""
+    tools: tuple[ToolSpec, ...] | None = None
+    """What the model may call from now on, where tools are not only written in the prompt; None changes nothing."""
     forced: str | None = None
     """When given, nothing is sampled: the text is the reply, recorded as a demonstration."""
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from llmagentos.records.message import ToolSpec
+
 FinishReason: TypeAlias = Literal["stop", "length", "cancelled"]
 
 
@@ -47,6 +49,8 @@ class GenerationRequest:
     sampling: Sampling = Sampling()
     adapter: str | None = None
     """Name of an adapter loaded into the engine; None is the bare base model."""
+    tools: tuple[ToolSpec, ...] = ()
+    """What the model may call, for engines that speak in messages; others find it written in the prompt."""
 
 
 @dataclass(frozen=True, slots=True)
