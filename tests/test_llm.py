@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -115,15 +114,3 @@ def test_embed_says_when_the_engine_has_none(speak: Callable[..., Scripted]) -> 
         speak("x").embed(["text"])
     with pytest.raises(ConfigError, match="list"):
         speak("x").embed("text")
-
-
-def test_pooled_embeddings_are_unit_vectors_of_their_text(tiny_model: Path) -> None:
-    from llmagentos.models.decoder import Decoder
-    from llmagentos.models.pooling import embed
-
-    decoder, renderer = Decoder.load(tiny_model), Renderer(tiny_model)
-    texts = ["the refund of an order", "sort the numbers", "the refund of an order"]
-    first, other, same = embed(decoder, [renderer.encode(text) for text in texts])
-    assert math.isclose(sum(x * x for x in first), 1.0, rel_tol=1e-4)
-    assert first == same
-    assert first != other

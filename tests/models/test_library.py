@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from llmagentos.config import DEFAULT_MODEL
+from llmagentos.config import DEFAULT_MODEL, EMBEDDING_MODEL
 from llmagentos.errors import ConfigError, ModelFileError, NotFoundError
 from llmagentos.models.files import check_files
 from llmagentos.models.library import ModelLibrary
@@ -109,7 +109,8 @@ def test_pulled_model_is_found_shown_and_listed(library: ModelLibrary, pulled: P
         True,
     )
     assert card.digests.keys() == {path.name for path in pulled.iterdir()} - {"llmagentos.json"}
-    default, other = library.list()
+    default, encoder, other = library.list()
+    assert encoder.name == EMBEDDING_MODEL
     assert (default.name, default.pulled, default.fault) == (DEFAULT_MODEL, False, "")
     assert "transformer" in default.aliases
     assert other == card
@@ -146,10 +147,10 @@ def test_missing_or_cut_file_is_noticed_and_mended(
         path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(ModelFileError, match=f"{name} .*llmagentos models pull .*{tiny_gguf.name} --force"):
         library.folder(str(tiny_gguf))
-    assert name in library.list()[1].fault
+    assert name in library.list()[2].fault
     library.pull(str(tiny_gguf))
     assert library.folder(str(tiny_gguf)) == pulled
-    assert library.list()[1].fault == ""
+    assert library.list()[2].fault == ""
 
 
 def test_damage_that_keeps_the_size_is_noticed_by_verifying(

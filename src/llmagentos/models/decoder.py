@@ -181,22 +181,8 @@ class Decoder:
     @classmethod
     def load(cls, folder: Path, *, dtype: torch.dtype | None = None, device: str = "cpu") -> Decoder:
         """Load safetensors from `folder`. `ModelFileError` when damaged, incomplete or not finite."""
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
         config = read_config(folder)
-        files = sorted(folder.glob("*.safetensors"))
-        if not files:
-            raise ModelFileError(f"No *.safetensors in {folder}. Fetch it with: llmagentos models pull NAME --force")
-        tensors: dict[str, Tensor] = {}
-        for path in files:
-            try:
-                tensors.update(load_file(path, device=device))
-            except (SafetensorError, OSError) as error:
-                raise ModelFileError(
-                    f"{path} cannot be read ({error}). Fetch it again with: llmagentos models pull NAME --force"
-                ) from error
-        return cls(config, tensors, dtype=dtype or preferred_dtype(device))
+        return cls(config, read_tensors(folder, device), dtype=dtype or preferred_dtype(device))
 
     def _layer(self, take: _Taker, index: int) -> Layer:
         stem = f"model.layers.{index}."
@@ -267,6 +253,25 @@ class Decoder:
         if torch.is_grad_enabled():
             return cast("Tensor", FrozenProduct.apply(hidden_NH, self.head)).float()  # type: ignore[no-untyped-call]
         return self.head(hidden_NH).float()
+
+
+def read_tensors(folder: Path, device: str = "cpu") -> dict[str, Tensor]:
+    """All weights of a folder. `ModelFileError` when there are none or a file is damaged."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise ModelFileError(f"No *.safetensors in {folder}. Fetch it with: llmagentos models pull NAME --force")
+    tensors: dict[str, Tensor] = {}
+    for path in files:
+        try:
+            tensors.update(load_file(path, device=device))
+        except (SafetensorError, OSError) as error:
+            raise ModelFileError(
+                f"{path} cannot be read ({error}). Fetch it again with: llmagentos models pull NAME --force"
+            ) from error
+    return tensors
 
 
 class _Taker:

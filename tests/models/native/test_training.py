@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from decoders import PLAIN, PROMPT, SHAPES, HalfAttention, adapter_for, job, prefill, random_decoder
 from torch import Tensor
 
+from llmagentos.errors import LearningError
 from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer, TrainingSequence
 from llmagentos.models.decoder import Decoder
 from llmagentos.models.native.products import Kernels
@@ -108,3 +110,24 @@ def test_gradients_are_the_same_bits_every_time(kernels: Kernels) -> None:
     trainer = AdapterTrainer(random_decoder(PLAIN, kernels), AdapterSettings(rank=4), start=adapter_for(PLAIN, 1, 4))
     runs = [gradients(trainer)[1] for _ in range(5)]
     assert all(torch.equal(one, other) for run in runs[1:] for one, other in zip(run, runs[0], strict=True))
+
+
+@pytest.mark.parametrize("shape", ["plain", *SHAPES])
+def test_activations_computed_again_are_the_same_bits(kernels: Kernels, shape: str) -> None:
+    config = replace(SHAPES.get(shape, PLAIN), vocabulary=300, layers=4)
+    decoder, start = random_decoder(config, kernels), adapter_for(replace(config, layers=4), 1, 4)
+    kept, again = (AdapterTrainer(decoder, AdapterSettings(rank=4), start=start) for _ in range(2))
+    assert kept._native is not None
+    assert again._native is not None
+    again._native.most_bytes = 0
+    ours, theirs = gradients(kept), gradients(again)
+    assert len(again._native._free[0]) < 0.6 * len(kept._native._free[0])
+    for one, other in zip((*ours[0], *ours[1]), (*theirs[0], *theirs[1]), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_step_that_fits_no_memory_says_so(kernels: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = AdapterTrainer(random_decoder(PLAIN, kernels), AdapterSettings(rank=4))
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=1000))
+    with pytest.raises(LearningError, match="fewer or shorter runs"):
+        gradients(trainer)

@@ -108,7 +108,7 @@ class Training(Structure):
     """Both passes of a training step."""
 
     _fields_ = (
-        *((name, c_int32) for name in ("tokens", "ends", "pieces", "rank", "longest")),
+        *((name, c_int32) for name in ("tokens", "ends", "pieces", "rank", "longest", "recompute")),
         ("scale", c_float),
         *((name, c_void_p) for name in ("token_N", "position_N", "end_M")),
         ("piece", POINTER(Piece)),

@@ -32,6 +32,7 @@ typedef struct {
 
 typedef struct {
     int32_t tokens, ends, pieces, rank, longest; /* longest: most positions that a piece sees */
+    int32_t recompute; /* keep each layer's input only, and compute the layer again on the way back (arXiv 1604.06174) */
     float scale;
     const int32_t *token_N, *position_N, *end_M;
     const Piece *piece;
@@ -42,7 +43,7 @@ typedef struct {
     float *workspace;
 } Training;
 
-/* What one layer keeps for the way back. */
+/* What one layer keeps for the way back; with `recompute` all but `x_NH` is every layer's in turn. */
 typedef struct {
     float *x_NH, *raw_NO, *qkv_NO, *context_NH, *peak_NQ, *middle_NH, *gate_up_NI, *low_NR[GROUPS];
 } Kept;
@@ -72,7 +73,9 @@ static size_t lay_out_training(Learning *l) {
     float *at = t->workspace;
     for (int layer = 0; layer < m->layers; layer++) {
         Kept *k = &l->kept[layer];
+        if (layer && t->recompute) *k = l->kept[0];
         k->x_NH = at, at += n * hidden;
+        if (layer && t->recompute) continue;
         k->raw_NO = at, at += normed ? n * (q + kv) : 0;
         k->qkv_NO = at, at += n * (q + 2 * kv);
         k->context_NH = at, at += n * q;
@@ -220,51 +223,56 @@ static void attend_piece(const Learning *l, int layer, const Piece *p, int head,
     }
 }
 
+/* From a layer's input to that of the next, or to all that its way back needs where `next` is NULL. */
+static void forward_layer(Learning *l, int layer, float *next, int thread) {
+    const Model *m = l->model;
+    const Training *t = l->training;
+    const Layer *w = &m->layer[layer];
+    const Kept *k = &l->kept[layer];
+    const long tokens = t->tokens, hidden = m->hidden, q = (long)m->heads * m->size, kv = (long)m->kv_heads * m->size;
+    Step own = l->step; /* each thread's own: where the low ranks go changes from product to product */
+    own.low_NR = k->low_NR[QKV];
+    norm_and_prepare(&own, layer, QKV, k->x_NH, w->input_norm_H);
+    adapted_product(&own, layer, QKV, k->qkv_NO, q + 2 * kv, 0);
+    EACH_PIECE(first, after, tokens) {
+        for (long n = first; n < after; n++) place_training(l, layer, n);
+        memcpy(k->middle_NH + first * hidden, k->x_NH + first * hidden, sizeof(float) * hidden * (after - first));
+    }
+    barrier();
+    for (long piece; (piece = take_piece()) < (long)t->pieces * m->kv_heads;)
+        attend_piece(l, layer, &t->piece[piece / m->kv_heads], (int)(piece % m->kv_heads), thread);
+    barrier();
+    own.low_NR = k->low_NR[O];
+    EACH_PIECE(first, after, tokens) prepare(&own, layer, O, k->context_NH, q, first, after);
+    barrier();
+    adapted_product(&own, layer, O, k->middle_NH, hidden, 1);
+    own.low_NR = k->low_NR[GATE_UP];
+    norm_and_prepare(&own, layer, GATE_UP, k->middle_NH, w->post_norm_H);
+    adapted_product(&own, layer, GATE_UP, k->gate_up_NI, 2L * m->intermediate, 0);
+    own.low_NR = k->low_NR[DOWN];
+    EACH_PIECE(first, after, tokens) {
+        for (long n = first; n < after; n++)
+            gate(k->gate_up_NI + n * 2 * m->intermediate, m->intermediate, own.normed_NI + n * m->intermediate);
+        prepare(&own, layer, DOWN, own.normed_NI, m->intermediate, first, after);
+        if (next) memcpy(next + first * hidden, k->middle_NH + first * hidden, sizeof(float) * hidden * (after - first));
+    }
+    barrier();
+    if (next) adapted_product(&own, layer, DOWN, next, hidden, 1);
+}
+
 static void forward(int thread, void *argument) {
     Learning *l = argument;
     const Model *m = l->model;
     const Training *t = l->training;
-    Step *s = &l->step;
-    const long tokens = t->tokens, hidden = m->hidden, q = (long)m->heads * m->size, kv = (long)m->kv_heads * m->size;
+    const long tokens = t->tokens, hidden = m->hidden;
     if (t->rank) turn_factors(l);
     EACH_PIECE(first, after, tokens) {
         for (long n = first; n < after; n++)
             memcpy(l->kept[0].x_NH + n * hidden, m->embedding_VH + t->token_N[n] * hidden, sizeof(float) * hidden);
     }
     barrier();
-    for (int layer = 0; layer < m->layers; layer++) {
-        const Layer *w = &m->layer[layer];
-        Kept *k = &l->kept[layer];
-        float *next = layer + 1 < m->layers ? l->kept[layer + 1].x_NH : l->last_NH;
-        Step own = *s; /* each thread's own: where the low ranks go changes from product to product */
-        own.low_NR = k->low_NR[QKV];
-        norm_and_prepare(&own, layer, QKV, k->x_NH, w->input_norm_H);
-        adapted_product(&own, layer, QKV, k->qkv_NO, q + 2 * kv, 0);
-        EACH_PIECE(first, after, tokens) {
-            for (long n = first; n < after; n++) place_training(l, layer, n);
-            memcpy(k->middle_NH + first * hidden, k->x_NH + first * hidden, sizeof(float) * hidden * (after - first));
-        }
-        barrier();
-        for (long piece; (piece = take_piece()) < (long)t->pieces * m->kv_heads;)
-            attend_piece(l, layer, &t->piece[piece / m->kv_heads], (int)(piece % m->kv_heads), thread);
-        barrier();
-        own.low_NR = k->low_NR[O];
-        EACH_PIECE(first, after, tokens) prepare(&own, layer, O, k->context_NH, q, first, after);
-        barrier();
-        adapted_product(&own, layer, O, k->middle_NH, hidden, 1);
-        own.low_NR = k->low_NR[GATE_UP];
-        norm_and_prepare(&own, layer, GATE_UP, k->middle_NH, w->post_norm_H);
-        adapted_product(&own, layer, GATE_UP, k->gate_up_NI, 2L * m->intermediate, 0);
-        own.low_NR = k->low_NR[DOWN];
-        EACH_PIECE(first, after, tokens) {
-            for (long n = first; n < after; n++)
-                gate(k->gate_up_NI + n * 2 * m->intermediate, m->intermediate, own.normed_NI + n * m->intermediate);
-            prepare(&own, layer, DOWN, own.normed_NI, m->intermediate, first, after);
-            memcpy(next + first * hidden, k->middle_NH + first * hidden, sizeof(float) * hidden * (after - first));
-        }
-        barrier();
-        adapted_product(&own, layer, DOWN, next, hidden, 1);
-    }
+    for (int layer = 0; layer < m->layers; layer++)
+        forward_layer(l, layer, layer + 1 < m->layers ? l->kept[layer + 1].x_NH : l->last_NH, thread);
     EACH_PIECE(first, after, (long)t->ends) {
         for (long n = first; n < after; n++)
             norm_row(l->last_NH + t->end_M[n] * hidden, m->final_norm_H, m->hidden, m->norm_eps, t->hidden_MH + n * hidden);
@@ -510,6 +518,7 @@ static void backward(int thread, void *argument) {
     for (int layer = m->layers - 1; layer >= 0; layer--) {
         const Layer *w = &m->layer[layer];
         const Kept *k = &l->kept[layer];
+        if (t->recompute) forward_layer(l, layer, NULL, thread);
         EACH_PIECE(first, after, tokens) {
             for (long n = first; n < after; n++) gate(k->gate_up_NI + n * 2 * inner, m->intermediate, normed + n * inner);
         }

@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
+import psutil
 import torch
 from torch import Tensor
 
+from llmagentos.errors import LearningError
 from llmagentos.models.decoder import GROUPS, Decoder
 from llmagentos.models.native.bindings import MOST_LAYERS, MOST_QUERIES, Factors, Piece, Product, Segment, Training
 from llmagentos.models.native.steps import NativeSteps
@@ -44,6 +46,8 @@ class NativeTraining:
     """Computes for one decoder; workspaces are kept for the next step."""
 
     decoder: Decoder
+    most_bytes: int | None = None
+    """Memory of a step from which on activations are computed again instead of kept; None for half of what is free."""
     model: NativeModel = field(init=False)
     _backward: Any = field(init=False)
     _free: list[Tensor] = field(default_factory=list)
@@ -96,7 +100,7 @@ class NativeTraining:
             backward=ctypes.cast(self._backward, ctypes.POINTER(Product)),
             hidden_MH=hidden_MH.data_ptr(),
         )
-        workspace = self._workspace(self._library.training_size(self.model.structure, training))
+        workspace = self._workspace(self._size(training))
         training.workspace = -(-workspace.data_ptr() // 64) * 64
         self._library.train_forward(self.model.structure, training)
         held = (tokens_N, positions_N, ends_M, pieces, segments)
@@ -119,6 +123,21 @@ class NativeTraining:
     def finish(self, passed: _Pass) -> None:
         """Give a pass's workspace back."""
         self._free.append(passed.workspace)
+
+    def _size(self, training: Training) -> int:
+        """Floats of workspace; decides whether activations are kept. Either way the results are the same bits."""
+        free = psutil.virtual_memory().available + sum(4 * len(workspace) for workspace in self._free)
+        size = int(self._library.training_size(self.model.structure, training))
+        if 4 * size <= (free // 2 if self.most_bytes is None else self.most_bytes):
+            return size
+        training.recompute = 1
+        size = int(self._library.training_size(self.model.structure, training))
+        if 4 * size > free:
+            raise LearningError(
+                f"A training step over {training.tokens:,} tokens needs {4 * size / 1e9:.1f} GB and {free / 1e9:.1f} "
+                "GB are free. Learn from fewer or shorter runs a step."
+            )
+        return size
 
     def _workspace(self, size: int) -> Tensor:
         """The smallest free one that is large enough; else a new one instead of the largest."""

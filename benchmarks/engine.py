@@ -1,0 +1,373 @@
+"""The engine beside llama.cpp, CTranslate2, vLLM and `transformers`: tokens per second on the same weights and prompts.
+
+Run: python benchmarks/engine.py [--only UNIT ...] [--peers NAME ...] [--repetitions N] [--home FOLDER] [--fresh]
+Prints a table and writes benchmarks/results/engine.json, one unit for each batch and prompt length and for each claim
+below; a unit that is there is not measured again. Environments of peers are made below HOME/benchmarks/peers; a peer
+that cannot be installed is left out, and said to be.
+
+Alike for all: a process each, stopped (SIGSTOP) while another one runs; warm; greedy; prompts of random plain tokens
+that begin unlike each other, so that nothing is shared; exactly 64 new tokens each, no end token. Each repetition
+measures every contender on fresh prompts, once for one new token and once for 64: `end to end` is all tokens by the
+time of the second, `decode` the tokens after the first by the difference. Ours carries no adapter, one, or sixteen in
+one batch; peers never carry one. Nothing is guessed.
+
+Units: `batch B, prompt P`; `16 adapters` (32 requests, throughput beside one adapter); `shared prompt` (64 requests
+with 512 common tokens: seconds to one token each, with the common part computed once and with prompts that share
+nothing); `memory` (64 sessions of 1,000 tokens: GB of the process).
+Targets: 1.3 times the best peer at batch 8, 32 and 64, llama.cpp Q8_0 at batch 1, with and without an adapter; 0.8 for
+16 adapters; 10 times shorter for the shared prompt; 3 GB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from measuring import JSON, RESULTS, Units, describe_machine, spread, tell, versions
+from peers.gguf_file import write_gguf
+
+from llmagentos.config import DEFAULT_MODEL, load_settings
+from llmagentos.models.library import ModelLibrary
+from llmagentos.models.rendering import Renderer
+
+HERE = Path(__file__).parent / "peers"
+OURS, ADAPTED, SIXTEEN = "llmagentos", "llmagentos, adapter", "llmagentos, 16 adapters"
+LLAMA_Q8 = "llama.cpp Q8_0"
+TOKENS = 64
+ADAPTERS = 16
+FIGURES = ("decode", "end to end")
+
+
+@dataclass
+class Contender:
+    """One process that generates when it is its turn."""
+
+    name: str
+    command: list[str]
+    work: Path
+    more: JSON = field(default_factory=dict)
+    """What else is said with every request."""
+    process: subprocess.Popen[str] | None = None
+
+    @property
+    def log(self) -> Path:
+        """Where its libraries' words go."""
+        return self.work / f"{self.name.replace(' ', '-')}.log"
+
+    def ask(self, prompts: list[list[int]], tokens: int, **more: Any) -> tuple[float, float]:
+        """Seconds, and what came of it. The process runs only meanwhile."""
+        if self.process is None:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self.log.open("w"),
+                text=True,
+                start_new_session=True,
+            )
+            self._answer()
+        with self._awake(self.process):
+            assert self.process.stdin is not None
+            request = {"prompts": prompts, "tokens": tokens, **self.more, **more}
+            print(json.dumps(request), file=self.process.stdin, flush=True)
+            answer = self._answer()
+        return answer["seconds"], answer["tokens"]
+
+    def close(self) -> None:
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+    def _answer(self) -> JSON:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise ChildProcessError(f"{self.name} ended; its last words are in {self.log}")
+        return dict(json.loads(line))
+
+    @staticmethod
+    @contextmanager
+    def _awake(process: subprocess.Popen[str]) -> Iterator[None]:
+        os.killpg(process.pid, signal.SIGCONT)
+        try:
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGSTOP)
+
+
+class Prompts:
+    """Random plain tokens; no two prompts of a process's life begin alike."""
+
+    def __init__(self, renderer: Renderer) -> None:
+        import numpy as np
+
+        self._random = np.random.default_rng(0)
+        self._allowed = np.array([t for t in range(renderer.vocabulary) if t not in renderer.control_ids])
+        self._beginnings = self._random.permutation(self._allowed).tolist()
+
+    def draw(self, count: int, length: int, common: int = 0) -> list[list[int]]:
+        """`count` prompts of `length` tokens, the first `common` of which are the same in all."""
+        shared = [self._beginnings.pop(), *self._plain(common - 1)] if common else []
+        return [[*shared, self._beginnings.pop(), *self._plain(length - common - 1)] for _ in range(count)]
+
+    def _plain(self, count: int) -> list[int]:
+        return [int(token) for token in self._random.choice(self._allowed, count)]
+
+
+# The contenders.
+
+
+def contenders(folder: Path, work: Path, threads: int, wanted: Sequence[str]) -> list[Contender]:
+    """Ours and every peer that is wanted and can be had; its environment and files are made where they are not."""
+    own, say = sys.executable, [str(folder)]
+    engine = [own, str(HERE / "ours.py"), *say, str(threads), str(ADAPTERS)]
+    found = [Contender(OURS, engine, work), Contender(ADAPTED, engine, work, {"adapters": 1})]
+    if "transformers" in wanted:
+        for precision in ("float32", "bfloat16"):
+            command = [own, str(HERE / "transformers_peer.py"), *say, precision, str(threads)]
+            found.append(Contender(f"transformers {precision}", command, work))
+    if "llama.cpp" in wanted:
+        for kind in ("Q8_0", "F16"):
+            file = write_gguf(folder, work / f"model-{kind}.gguf", kind)
+            found.append(
+                Contender(f"llama.cpp {kind}", [own, str(HERE / "llamacpp.py"), str(file), str(threads)], work)
+            )
+    if "ctranslate2" in wanted and (python := environment(work, "ctranslate2")):
+        converted = str(work / "ctranslate2-int8")
+        command = [python, str(HERE / "ctranslate2_peer.py"), *say, converted, str(threads)]
+        found.append(Contender("CTranslate2 int8", command, work))
+    if "vllm" in wanted and (python := environment(work, "vllm")):
+        found.append(Contender("vLLM bf16", [python, str(HERE / "vllm_peer.py"), *say, str(threads)], work))
+    return found
+
+
+def environment(work: Path, name: str) -> str | None:
+    """The Python of a peer's own environment; None where it cannot be installed."""
+    place = work / name
+    python = place / "bin" / "python"
+    if (place / "installed").exists():
+        return str(python)
+    tell(f"installing {name} into {place}")
+    try:
+        subprocess.run([sys.executable, "-m", "venv", place], check=True)
+        install = [python, "-m", "pip", "install", "--quiet", "-r", HERE / f"requirements-{name}.txt"]
+        subprocess.run(install, check=True)
+        if name == "vllm":  # built for another torch; vLLM runs without them
+            extra = ["torchvision", "torchaudio", "torchcodec"]
+            subprocess.run([python, "-m", "pip", "uninstall", "--quiet", "--yes", *extra], check=True)
+    except (subprocess.CalledProcessError, OSError) as problem:
+        tell(f"{name} is left out: {problem}")
+        return None
+    (place / "installed").touch()
+    return str(python)
+
+
+# The units.
+
+
+@dataclass
+class Bench:
+    """The contenders, started when first asked."""
+
+    everybody: list[Contender]
+    prompts: Prompts
+
+    def speed(self, batch: int, prompt: int, repetitions: int) -> JSON:
+        """Tokens per second of everybody, in turns."""
+        readings: dict[str, list[dict[str, float]]] = {one.name: [] for one in self.everybody}
+        failed: dict[str, str] = {}
+        for number in range(-1, repetitions):  # the first one warms
+            for one in self.everybody:
+                if one.name in failed:
+                    continue
+                try:
+                    found = self._reading(one, batch, prompt)
+                except ChildProcessError as problem:
+                    failed[one.name] = str(problem)
+                    tell(f"  {problem}")
+                    one.close()
+                    continue
+                if number >= 0:
+                    readings[one.name].append(found)
+            if number >= 0:
+                said = ", ".join(f"{name} {found[-1]['decode']:.0f}" for name, found in readings.items() if found)
+                tell(f"  repetition {number + 1} of {repetitions}, decode tokens/s: {said}")
+        readings = {name: found for name, found in readings.items() if name not in failed}
+        return {**summarise(readings), "left_out": failed}
+
+    def _reading(self, one: Contender, batch: int, prompt: int) -> dict[str, float]:
+        first, made = one.ask(self.prompts.draw(batch, prompt), 1)
+        assert made == batch, f"{one.name} gave {made} tokens instead of {batch}"
+        whole, made = one.ask(self.prompts.draw(batch, prompt), TOKENS)
+        assert made == batch * TOKENS, f"{one.name} gave {made} tokens instead of {batch * TOKENS}"
+        return {
+            "decode": batch * (TOKENS - 1) / max(whole - first, 1e-9),
+            "end to end": batch * TOKENS / whole,
+            "first token": first,
+        }
+
+    def adapters(self, repetitions: int) -> JSON:
+        """32 requests over 16 adapters beside 32 over one."""
+        ours = self.everybody[0]
+        speeds: dict[int, list[float]] = {1: [], ADAPTERS: []}
+        for number in range(-1, repetitions):
+            for count, found in speeds.items():
+                seconds, made = ours.ask(self.prompts.draw(32, 64), TOKENS, adapters=count)
+                if number >= 0:
+                    found.append(made / seconds)
+        ratios = [many / one for many, one in zip(speeds[ADAPTERS], speeds[1], strict=True)]
+        return {
+            "end to end": {str(count): spread(found, 1) for count, found in speeds.items()},
+            "ratio": spread(ratios, 3),
+            "target": 0.8,
+            "met": statistics.median(ratios) >= 0.8,
+        }
+
+    def sharing(self, repetitions: int) -> JSON:
+        """64 turns with 512 common tokens, known from an earlier turn, and 64 that share nothing."""
+        ours = self.everybody[0]
+        shared, alone = [], []
+        for number in range(-1, repetitions):
+            turns = self.prompts.draw(65, 512 + 16, common=512)
+            ours.ask(turns[:1], 1, sharing=True)
+            known = ours.ask(turns[1:], 1, sharing=True)[0]
+            unknown = ours.ask(self.prompts.draw(64, 512 + 16), 1)[0]
+            if number >= 0:
+                shared.append(known)
+                alone.append(unknown)
+        ratios = [one / other for one, other in zip(alone, shared, strict=True)]
+        return {
+            "seconds, common part known": spread(shared, 3),
+            "seconds, nothing shared": spread(alone, 3),
+            "ratio": spread(ratios, 2),
+            "target": 10.0,
+            "met": statistics.median(ratios) >= 10.0,
+        }
+
+    def memory(self) -> JSON:
+        """GB of the engine's process (Python and PyTorch included) with 64 sessions of 1,000 tokens."""
+        ours = self.everybody[0]
+        ours.close()  # a fresh process
+        before = ours.ask(self.prompts.draw(1, 8), 1, memory=True)[1]
+        after = ours.ask(self.prompts.draw(64, 1000 - TOKENS), TOKENS, memory=True)[1]
+        return {"loaded": round(before, 2), "64 sessions": round(after, 2), "target": 3.0, "met": after < 3.0}
+
+
+def summarise(readings: dict[str, list[dict[str, float]]]) -> JSON:
+    """Medians with their range; ours beside the best peer of each figure, and beside llama.cpp Q8_0."""
+    speeds = {
+        name: {
+            figure: spread([one[figure] for one in found], 3 if figure == "first token" else 1) for figure in found[0]
+        }
+        for name, found in readings.items()
+    }
+    peers = [name for name in readings if name not in (OURS, ADAPTED)]
+    compared: JSON = {}
+    for figure in FIGURES if peers else ():
+        best = max(peers, key=lambda name: speeds[name][figure]["median"])
+        compared[figure] = {"best peer": best}
+        for ours in (OURS, ADAPTED):
+            pairs = zip(readings[ours], readings[best], strict=True)
+            compared[figure][ours] = spread([one[figure] / other[figure] for one, other in pairs], 2)
+    return {"tokens_per_second": speeds, "compared": compared}
+
+
+# The command.
+
+
+def show(found: dict[str, JSON]) -> None:
+    """Print what was measured."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=150)
+    names = list(dict.fromkeys(name for unit in found.values() for name in unit.get("tokens_per_second", {})))
+    for figure in FIGURES:
+        table = Table("unit", *names, "beside the best peer", title=f"{figure}: tokens per second, median")
+        for unit, result in found.items():
+            if "tokens_per_second" not in result:
+                continue
+            speeds, compared = result["tokens_per_second"], result["compared"].get(figure, {})
+            cells = [f"{speeds[name][figure]['median']:.0f}" if name in speeds else "-" for name in names]
+            said = " / ".join(f"{compared[ours]['median']:.2f}" for ours in (OURS, ADAPTED)) if compared else ""
+            table.add_row(unit, *cells, said)
+        console.print(table)
+    for unit, result in found.items():
+        if "tokens_per_second" not in result:
+            console.print(f"{unit}: " + ", ".join(f"{key} {_short(value)}" for key, value in result.items()))
+
+
+def _short(value: Any) -> str:
+    if not isinstance(value, dict):
+        return str(value)
+    if "median" in value:
+        return f"{value['median']} ({value['lowest']} to {value['highest']})"
+    return ", ".join(f"{key}: {_short(one)}" for key, one in value.items())
+
+
+def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 32, 64], help="requests at once")
+    parser.add_argument("--prompt", type=int, nargs="+", default=[64, 512], help="tokens of a prompt")
+    parser.add_argument("--only", nargs="+", help="units to measure, such as 'memory' or 'batch 1, prompt 64'")
+    known = ["transformers", "llama.cpp", "ctranslate2", "vllm"]
+    parser.add_argument("--peers", nargs="*", choices=known, default=known)
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--home", type=Path, help="where the model lies or is fetched to")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="a Llama of the model library")
+    parser.add_argument("--results", type=Path, default=RESULTS / "engine.json")
+    parser.add_argument("--fresh", action="store_true", help="discard earlier results")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure what is missing, print, write."""
+    options = read_options(arguments)
+    home = load_settings(options.home).home
+    folder = ModelLibrary(home).pull(options.model)
+    work = home / "benchmarks" / "peers"
+    work.mkdir(parents=True, exist_ok=True)
+    units = Units(options.results, "engine", describe_machine(), versions("llmagentos", "torch"), fresh=options.fresh)
+    bench = Bench(contenders(folder, work, options.threads, options.peers), Prompts(Renderer(folder)))
+    again = options.repetitions
+    wanted = {
+        **{
+            f"batch {b}, prompt {p}": (lambda b=b, p=p: bench.speed(b, p, again))
+            for p in options.prompt
+            for b in options.batch
+        },
+        "16 adapters": lambda: bench.adapters(again),
+        "shared prompt": lambda: bench.sharing(again),
+        "memory": bench.memory,
+    }
+    settings = {key: getattr(options, key) for key in ("model", "peers", "repetitions", "threads")}
+    try:
+        found = {
+            name: units.measure(name, settings, measure)
+            for name, measure in wanted.items()
+            if options.only is None or name in options.only
+        }
+    finally:
+        for one in bench.everybody:
+            one.close()
+    show(found)
+    units.write()
+    print(f"written to {options.results}")
+
+
+if __name__ == "__main__":
+    main()
