@@ -19,7 +19,7 @@ import click
 from llmagentos.cli.opening import json_option
 from llmagentos.cli.screen import as_json, console
 from llmagentos.config import Settings, load_settings
-from llmagentos.errors import ConfigError, KernelsMissing, LLMAgentOSError
+from llmagentos.errors import ConfigError, EngineError, KernelsMissing, LLMAgentOSError
 
 State: TypeAlias = Literal["ok", "warning", "fault"]
 NEEDED_MEMORY_GB = 4.0
@@ -57,7 +57,7 @@ def doctor(context: click.Context, offline: bool, machine: bool) -> None:
         _owner,
         _store,
         _model,
-        *([] if offline else [_pip]),
+        *([] if offline else [_server, _pip]),
     ):
         for finding in _run(check, settings):
             found.append(finding)
@@ -201,10 +201,34 @@ def _model(settings: Settings) -> Iterator[Finding]:
     from llmagentos.models.library import ModelLibrary
 
     card = ModelLibrary(settings.home).show(settings.model, verify=True)
-    if card.pulled:
+    if card.kind == "remote":
+        yield Finding("Model", "ok", f"{card.name} runs at the server")
+    elif card.pulled:
         yield Finding("Model", "ok", f"{card.title or card.name} is here, every file as it was stored")
     else:
         yield Finding("Model", "warning", f"{card.name} is not here yet", f"llmagentos models pull {settings.model}")
+
+
+def _server(settings: Settings) -> Iterator[Finding]:
+    from llmagentos.models.remote.dialects import read_server
+    from llmagentos.models.remote.wire import Wire
+
+    if settings.remote is None:
+        return
+    wire, model = Wire(settings.remote.url, settings.remote.key), settings.model.removeprefix("remote:")
+    try:
+        server = read_server(wire.get("/models"), model)
+    except EngineError as problem:
+        yield Finding("Server", "fault", str(problem), "See LLMAGENTOS_REMOTE_* in docs/settings.md.")
+        return
+    finally:
+        wire.close()
+    listed = ", ".join(server.models[:5]) + (", ..." if len(server.models) > 5 else "")
+    kind = {"vllm": "vLLM", "llamacpp": "llama.cpp"}.get(server.maker, "a server")
+    if settings.model.startswith("remote:") and server.models and model not in server.models:
+        yield Finding("Server", "fault", f"{kind} has no model {model}", f"Choose one of: {listed}")
+    else:
+        yield Finding("Server", "ok", f"{kind} at {settings.remote.url} serves {listed}")
 
 
 def _pip(settings: Settings) -> Iterator[Finding]:

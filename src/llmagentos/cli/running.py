@@ -74,7 +74,10 @@ def run(
                 on_progress=show,
             )
             episodes = played.episodes
+        counters = system.engine.counters
     _show(episodes, machine)
+    if episodes and not machine:
+        say(f"Engine: {counters}.", "dim")
     if episodes and all(episode.outcome in ("failed", "unknown") for episode in episodes):
         complain(f"No run could be finished. The first one said: {episodes[0].error}")
         context.exit(1)
@@ -108,6 +111,8 @@ def chat(context: click.Context, message: str | None, instructions: str, tempera
                 continue
             turns.append({"role": "user", "content": said})
             turns.append({"role": "assistant", "content": _reply(agent, turns, max_tokens, temperature)})
+        if message is None and sys.stdin.isatty():
+            say(f"Engine: {system.engine.counters}.", "dim")
 
 
 def _reply(agent: Agent, turns: list[dict[str, str]], max_tokens: int, temperature: float) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-from llmagentos.records.generation import Completion, GenerationRequest
+from llmagentos.records.generation import Completion, EngineCounters, GenerationRequest
 from llmagentos.records.message import Message
 from llmagentos.records.transcript import Segment
 
@@ -71,6 +71,11 @@ class Engine(Protocol):
     @property
     def window(self) -> int:
         """Most tokens of prompt and reply together."""
+        ...
+
+    @property
+    def counters(self) -> EngineCounters:
+        """What it has done so far."""
         ...
 
     @property

@@ -15,7 +15,7 @@ from typing import Any
 from llmagentos.errors import AdapterError, EngineError, PromptTooLongError
 from llmagentos.models.engine import ChatRenderer
 from llmagentos.models.text_stream import TextStream
-from llmagentos.records.generation import Completion, GenerationRequest
+from llmagentos.records.generation import Completion, EngineCounters, GenerationRequest
 
 LOGPROB = -0.5
 """Log-probability of every scripted token."""
@@ -50,6 +50,7 @@ class ScriptedEngine:
         self._worker: threading.Thread | None = None
         self.requests: list[GenerationRequest] = []
         """Every request in the order received."""
+        self.counters = EngineCounters()
         self.batches: list[int] = []
         """How many requests each batch had."""
 
@@ -110,6 +111,8 @@ class ScriptedEngine:
                 self._worker = threading.Thread(target=self._work, name="scripted-engine", daemon=True)
                 self._worker.start()
             self.requests.append(request)
+            self.counters.requests += 1
+            self.counters.prefilled += len(request.prompt)
             self._waiting.append((request, future, on_token))
             self._wake.notify()
 
@@ -163,6 +166,7 @@ class ScriptedEngine:
             if stream.stopped or ended:
                 break
         stream.finish()
+        self.counters.sampled += len(tokens)
         return Completion(
             tokens=tuple(tokens),
             text=stream.text,

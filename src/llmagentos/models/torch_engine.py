@@ -15,7 +15,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ from llmagentos.models.products import choose_precision
 from llmagentos.models.quantisation import quantise
 from llmagentos.models.rendering import Renderer
 from llmagentos.models.text_stream import TextStream
-from llmagentos.records.generation import Completion, FinishReason, GenerationRequest
+from llmagentos.records.generation import Completion, EngineCounters, FinishReason, GenerationRequest
 
 logger = logging.getLogger(__name__)
 
@@ -43,18 +42,6 @@ STEP_TOKENS = 512
 """Most tokens of one step: large enough for the processor's full speed, small enough that decoding is not held up."""
 GUESS_UP_TO = 4
 """Requests at once up to which a step is bound by reading the weights, so that guesses are checked for little."""
-
-
-@dataclass(slots=True)
-class EngineCounters:
-    """What the engine has done since it was made."""
-
-    prefilled: int = 0
-    """Prompt tokens computed."""
-    cached: int = 0
-    """Prompt tokens taken from a shared prefix instead."""
-    sampled: int = 0
-    steps: int = 0
 
 
 class TorchEngine:
@@ -155,6 +142,7 @@ class TorchEngine:
             if self._worker is None:
                 self._worker = threading.Thread(target=self._work, name="engine", daemon=True)
                 self._worker.start()
+            self.counters.requests += 1
             self._waiting.append(job)
             self._wake.notify()
         return future

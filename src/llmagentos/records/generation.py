@@ -68,3 +68,27 @@ class Completion:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     """Prompt tokens whose keys and values were not computed again."""
+
+
+@dataclass(slots=True)
+class EngineCounters:
+    """What an engine has done since it was made; it counts, others read."""
+
+    requests: int = 0
+    prefilled: int = 0
+    """Prompt tokens computed."""
+    cached: int = 0
+    """Prompt tokens taken from a shared beginning instead."""
+    sampled: int = 0
+    steps: int = 0
+    """Of an embedded engine: times that the model was run."""
+    retries: int = 0
+    """Of a server: requests that were made again."""
+    cost: float = 0.0
+    """Of a server with a price (`LLMAGENTOS_REMOTE_PRICE`), in its currency."""
+
+    def __str__(self) -> str:
+        said = f"{self.requests:,} requests: {self.prefilled:,} prompt tokens computed, {self.cached:,} shared, "
+        said += f"{self.sampled:,} sampled"
+        said += f", {self.retries:,} retries" if self.retries else ""
+        return said + (f", cost {self.cost:.4f}" if self.cost else "")

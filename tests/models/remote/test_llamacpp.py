@@ -12,6 +12,7 @@ import pytest
 from servers import LlamaServer
 
 from llmagentos import AgentOS
+from llmagentos.cli.main import run
 from llmagentos.errors import AdapterError, ConfigError, PromptTooLongError
 from llmagentos.kernel.rollouts import Policy, Rollouts
 from llmagentos.llm import LanguageModel, Voice
@@ -175,3 +176,16 @@ def test_runs_on_a_server_become_experience(
         assert "secret-of-mine" not in repr(system.settings)
         with pytest.raises(ConfigError, match="cannot learn here"):
             _ = system.cycle
+
+
+def test_doctor_looks_at_the_server(
+    llama_server: LlamaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LLMAGENTOS_REMOTE_URL", llama_server.url)
+    monkeypatch.setattr("llmagentos.cli.doctor._pip", lambda settings: iter(()))
+    assert run(["--home", str(tmp_path), "--model", "remote:tiny", "doctor"]) == 0
+    told = capsys.readouterr().out
+    assert "llama.cpp at" in told
+    assert "serves tiny" in told
+    assert run(["--home", str(tmp_path), "--model", "remote:other", "doctor"]) == 1
+    assert "has no model other" in capsys.readouterr().out

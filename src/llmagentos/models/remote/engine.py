@@ -27,7 +27,7 @@ from llmagentos.models.remote.faults import Patience, ServerFault
 from llmagentos.models.remote.wire import Wire
 from llmagentos.models.rendering import Renderer
 from llmagentos.models.text_stream import TextStream
-from llmagentos.records.generation import Completion, FinishReason, GenerationRequest
+from llmagentos.records.generation import Completion, EngineCounters, FinishReason, GenerationRequest
 
 logger = logging.getLogger(__name__)
 
@@ -49,20 +49,6 @@ class Price:
         cached = self.prompt if self.cached is None else self.cached
         fresh = (usage.prompt - usage.cached) * self.prompt
         return (fresh + usage.cached * cached + usage.completion * self.completion) / 1e6
-
-
-@dataclass(slots=True)
-class RemoteCounters:
-    """What was asked of the server since the engine was made, in the server's tokens."""
-
-    requests: int = 0
-    retries: int = 0
-    prefilled: int = 0
-    """Prompt tokens computed."""
-    cached: int = 0
-    """Prompt tokens from the server's cache."""
-    sampled: int = 0
-    cost: float = 0.0
 
 
 @dataclass(slots=True)
@@ -118,7 +104,7 @@ class RemoteEngine:
         self._closed = threading.Event()
         self._workers = ThreadPoolExecutor(concurrency, thread_name_prefix="remote-engine")
         self._open: set[Future[Completion]] = set()
-        self.counters = RemoteCounters()
+        self.counters = EngineCounters()
 
     @property
     def renderer(self) -> ChatRenderer:
