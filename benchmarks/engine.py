@@ -21,90 +21,27 @@ Targets: 1.3 times the best peer at batch 8, 32 and 64, llama.cpp Q8_0 at batch 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import signal
 import statistics
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from measuring import JSON, RESULTS, Units, describe_machine, spread, tell, versions
+from peers.contender import HERE, Contender, environment
 from peers.gguf_file import write_gguf
 
 from llmagentos.config import DEFAULT_MODEL, load_settings
 from llmagentos.models.library import ModelLibrary
 from llmagentos.models.rendering import Renderer
 
-HERE = Path(__file__).parent / "peers"
 OURS, ADAPTED, SIXTEEN = "llmagentos", "llmagentos, adapter", "llmagentos, 16 adapters"
 LLAMA_Q8 = "llama.cpp Q8_0"
 TOKENS = 64
 ADAPTERS = 16
 FIGURES = ("decode", "end to end")
-
-
-@dataclass
-class Contender:
-    """One process that generates when it is its turn."""
-
-    name: str
-    command: list[str]
-    work: Path
-    more: JSON = field(default_factory=dict)
-    """What else is said with every request."""
-    process: subprocess.Popen[str] | None = None
-
-    @property
-    def log(self) -> Path:
-        """Where its libraries' words go."""
-        return self.work / f"{self.name.replace(' ', '-')}.log"
-
-    def ask(self, prompts: list[list[int]], tokens: int, **more: Any) -> tuple[float, float]:
-        """Seconds, and what came of it. The process runs only meanwhile."""
-        if self.process is None:
-            self.process = subprocess.Popen(
-                self.command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self.log.open("w"),
-                text=True,
-                start_new_session=True,
-            )
-            self._answer()
-        with self._awake(self.process):
-            assert self.process.stdin is not None
-            request = {"prompts": prompts, "tokens": tokens, **self.more, **more}
-            print(json.dumps(request), file=self.process.stdin, flush=True)
-            answer = self._answer()
-        return answer["seconds"], answer["tokens"]
-
-    def close(self) -> None:
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
-
-    def _answer(self) -> JSON:
-        assert self.process is not None
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise ChildProcessError(f"{self.name} ended; its last words are in {self.log}")
-        return dict(json.loads(line))
-
-    @staticmethod
-    @contextmanager
-    def _awake(process: subprocess.Popen[str]) -> Iterator[None]:
-        os.killpg(process.pid, signal.SIGCONT)
-        try:
-            yield
-        finally:
-            os.killpg(process.pid, signal.SIGSTOP)
 
 
 class Prompts:
@@ -153,27 +90,6 @@ def contenders(folder: Path, work: Path, threads: int, wanted: Sequence[str]) ->
     return found
 
 
-def environment(work: Path, name: str) -> str | None:
-    """The Python of a peer's own environment; None where it cannot be installed."""
-    place = work / name
-    python = place / "bin" / "python"
-    if (place / "installed").exists():
-        return str(python)
-    tell(f"installing {name} into {place}")
-    try:
-        subprocess.run([sys.executable, "-m", "venv", place], check=True)
-        install = [python, "-m", "pip", "install", "--quiet", "-r", HERE / f"requirements-{name}.txt"]
-        subprocess.run(install, check=True)
-        if name == "vllm":  # built for another torch; vLLM runs without them
-            extra = ["torchvision", "torchaudio", "torchcodec"]
-            subprocess.run([python, "-m", "pip", "uninstall", "--quiet", "--yes", *extra], check=True)
-    except (subprocess.CalledProcessError, OSError) as problem:
-        tell(f"{name} is left out: {problem}")
-        return None
-    (place / "installed").touch()
-    return str(python)
-
-
 # The units.
 
 
@@ -208,9 +124,9 @@ class Bench:
         return {**summarise(readings), "left_out": failed}
 
     def _reading(self, one: Contender, batch: int, prompt: int) -> dict[str, float]:
-        first, made = one.ask(self.prompts.draw(batch, prompt), 1)
+        first, made = one.ask(prompts=self.prompts.draw(batch, prompt), tokens=1)
         assert made == batch, f"{one.name} gave {made} tokens instead of {batch}"
-        whole, made = one.ask(self.prompts.draw(batch, prompt), TOKENS)
+        whole, made = one.ask(prompts=self.prompts.draw(batch, prompt), tokens=TOKENS)
         assert made == batch * TOKENS, f"{one.name} gave {made} tokens instead of {batch * TOKENS}"
         return {
             "decode": batch * (TOKENS - 1) / max(whole - first, 1e-9),
@@ -224,7 +140,7 @@ class Bench:
         speeds: dict[int, list[float]] = {1: [], ADAPTERS: []}
         for number in range(-1, repetitions):
             for count, found in speeds.items():
-                seconds, made = ours.ask(self.prompts.draw(32, 64), TOKENS, adapters=count)
+                seconds, made = ours.ask(prompts=self.prompts.draw(32, 64), tokens=TOKENS, adapters=count)
                 if number >= 0:
                     found.append(made / seconds)
         ratios = [many / one for many, one in zip(speeds[ADAPTERS], speeds[1], strict=True)]
@@ -241,9 +157,9 @@ class Bench:
         shared, alone = [], []
         for number in range(-1, repetitions):
             turns = self.prompts.draw(65, 512 + 16, common=512)
-            ours.ask(turns[:1], 1, sharing=True)
-            known = ours.ask(turns[1:], 1, sharing=True)[0]
-            unknown = ours.ask(self.prompts.draw(64, 512 + 16), 1)[0]
+            ours.ask(prompts=turns[:1], tokens=1, sharing=True)
+            known = ours.ask(prompts=turns[1:], tokens=1, sharing=True)[0]
+            unknown = ours.ask(prompts=self.prompts.draw(64, 512 + 16), tokens=1)[0]
             if number >= 0:
                 shared.append(known)
                 alone.append(unknown)
@@ -260,8 +176,8 @@ class Bench:
         """GB of the engine's process (Python and PyTorch included) with 64 sessions of 1,000 tokens."""
         ours = self.everybody[0]
         ours.close()  # a fresh process
-        before = ours.ask(self.prompts.draw(1, 8), 1, memory=True)[1]
-        after = ours.ask(self.prompts.draw(64, 1000 - TOKENS), TOKENS, memory=True)[1]
+        before = ours.ask(prompts=self.prompts.draw(1, 8), tokens=1, memory=True)[1]
+        after = ours.ask(prompts=self.prompts.draw(64, 1000 - TOKENS), tokens=TOKENS, memory=True)[1]
         return {"loaded": round(before, 2), "64 sessions": round(after, 2), "target": 3.0, "met": after < 3.0}
 
 

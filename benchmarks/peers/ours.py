@@ -64,4 +64,4 @@ def generate(
     return psutil.Process().memory_info().rss / 1e9 if memory else sum(len(reply.tokens) for reply in replies)
 
 
-worker.serve(generate)  # type: ignore[arg-type]  # GB instead of tokens where it is asked for
+worker.serve(generate)

@@ -1,6 +1,6 @@
-"""What every contender of `engine.py` does in its own process: read requests, generate, say how long it took.
+"""What every contender does in its own process: read requests, do what is asked, say how long it took.
 
-In: lines of JSON on standard input, {"prompts": [[token, ...], ...], "tokens": N, ...}. Out: {"seconds", "tokens"}.
+In: lines of JSON on standard input, the arguments of the one function. Out: {"seconds": ..., "made": what it returned}.
 Needs nothing but Python: each contender runs in an environment of its own. What libraries print goes to standard error.
 """
 
@@ -12,15 +12,15 @@ from collections.abc import Callable
 from typing import Any
 
 
-def serve(generate: Callable[..., int]) -> None:
-    """Answer until the input ends; `generate(prompts, tokens, **more)` returns how many new tokens there are."""
+def serve(work: Callable[..., Any]) -> None:
+    """Answer until the input ends."""
     answers = os.fdopen(CHANNEL, "w", buffering=1)
     print(json.dumps({"ready": True}), file=answers)
     for line in sys.stdin:
         request: dict[str, Any] = json.loads(line)
         began = time.perf_counter()
-        made = generate(**request)
-        print(json.dumps({"seconds": time.perf_counter() - began, "tokens": made}), file=answers)
+        made = work(**request)
+        print(json.dumps({"seconds": time.perf_counter() - began, "made": made}), file=answers)
 
 
 CHANNEL = os.dup(1)

@@ -399,7 +399,8 @@ class Runtime:
         engine = self.engine(on_progress)
         with self._opening:
             if release.id not in engine.adapters:
-                engine.load_adapter(release.id, *read_adapter(self._home.store.blobs.get(adapters[0].digest)))
+                blobs, digest = self._home.store.blobs, adapters[0].digest
+                engine.offer_adapter(release.id, lambda: read_adapter(blobs.get(digest)))
         return release, release.id
 
     def kernel(self, on_progress: Callable[[Progress], None] | None) -> Kernel:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from decoders import adapter_for
 
 from llmagentos.models.decoder import Decoder
 from llmagentos.models.native.products import Kernels
@@ -57,21 +58,29 @@ def build(tiny_model: Path, kernels: Kernels) -> Iterator[Callable[..., TorchEng
         engine.close()
 
 
+@pytest.mark.parametrize("adapted", [False, True])
 @pytest.mark.parametrize("temperature", [0.0, 0.4, 1.0])
-def test_reply_and_logprobs_are_the_same_to_the_last_bit(build: Callable[..., TorchEngine], temperature: float) -> None:
+def test_reply_and_logprobs_are_the_same_to_the_last_bit(
+    build: Callable[..., TorchEngine], temperature: float, adapted: bool
+) -> None:
     prompts = [tuple((n * 7) % 400 + 10 for n in range(60)), (5, 6, 7, 8) * 12, tuple(range(40, 70)) * 2]
-    asked = [GenerationRequest(prompt, Sampling(60, temperature, seed=4)) for prompt in prompts]
-    guessing = build(rows=8)
-    replies = [guessing.submit(one).result(60) for one in asked]
-    together = [future.result(60) for future in [build(rows=8).submit(one) for one in asked]]
-    plain = build(rows=8)
+    names = [f"a{n}" if adapted else None for n in range(3)]
+    sampling = Sampling(60, temperature, seed=4)
+    asked = [GenerationRequest(prompt, sampling, name) for prompt, name in zip(prompts, names, strict=True)]
+    guessing, crowded, plain = (build(rows=8) for _ in range(3))
     plain.guess_up_to = 0
+    for number, name in enumerate(names):
+        for engine in (guessing, crowded, plain) if name is not None else ():
+            engine.serve(str(name), adapter_for(engine.decoder.config, number, 4))
+    replies = [guessing.submit(one).result(60) for one in asked]
+    together = [future.result(60) for future in [crowded.submit(one) for one in asked]]
     expected = [plain.submit(one).result(60) for one in asked]
     assert [one.tokens for one in replies] == [one.tokens for one in expected] == [one.tokens for one in together]
     assert [one.logprobs for one in replies] == [one.logprobs for one in expected]
+    assert [one.logprobs for one in together] == [one.logprobs for one in expected]
     assert guessing.counters.sampled == plain.counters.sampled
     if temperature == 0:  # a tiny model soon repeats itself
-        assert guessing.counters.steps < 0.7 * plain.counters.steps
+        assert guessing.counters.steps < (0.95 if adapted else 0.7) * plain.counters.steps
 
 
 def test_limits_and_ends_are_kept_amid_guesses(build: Callable[..., TorchEngine]) -> None:

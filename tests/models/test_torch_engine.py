@@ -282,6 +282,46 @@ def test_adapter_that_is_not_finite_is_refused_and_the_old_one_stays(engine: Tor
     assert complete(engine, LONG, "a", max_tokens=8).tokens == before
 
 
+def test_many_offered_adapters_are_loaded_when_asked_for_and_forgotten_for_others(
+    build: Callable[..., TorchEngine], decoder: Decoder
+) -> None:
+    adapters = [strong_adapter(decoder, seed) for seed in range(12)]
+    loaded: list[int] = []
+
+    def loader(number: int) -> Callable[[], Any]:
+        def load() -> Any:
+            loaded.append(number)
+            return to_peft(adapters[number], decoder.config, "tiny")
+
+        return load
+
+    direct, engine = build(), build(adapter_bytes=3 * adapters[0].memory)
+    for number, adapter in enumerate(adapters):
+        direct.load_adapter(f"a{number}", *to_peft(adapter, decoder.config, "tiny"))
+        engine.offer_adapter(f"a{number}", loader(number))
+    assert loaded == []
+    assert len(engine.adapters) == 12
+    requests = [GenerationRequest(LONG, Sampling(6), f"a{number}") for number in range(12)]
+    expected = [direct.submit(request).result(PATIENCE).tokens for request in requests]
+    together = [engine.submit(request) for request in requests]  # those that are forgotten meanwhile run to their end
+    assert [future.result(PATIENCE).tokens for future in together] == expected
+    assert loaded == list(range(12))
+    for number in (11, 10, 9, 11, 0, 11, 9):  # three stay; the one that was not asked for longest goes
+        assert engine.submit(requests[number]).result(PATIENCE).tokens == expected[number]
+    assert loaded[12:] == [0]
+    engine.unload_adapter("a0")
+    with pytest.raises(AdapterError, match="a0"):
+        complete(engine, LONG, "a0")
+
+
+def test_offered_adapter_that_cannot_be_loaded_fails_its_request_alone(engine: TorchEngine, decoder: Decoder) -> None:
+    wider = replace(decoder.config, hidden=96)
+    engine.offer_adapter("wide", lambda: to_peft(new_adapter(wider, 2, 4.0, 0), wider, "wide"))
+    with pytest.raises(AdapterError, match="another base"):
+        complete(engine, LONG, "wide")
+    assert complete(engine, LONG, max_tokens=2).tokens
+
+
 def test_adapter_of_another_base_is_refused_with_both_shapes(engine: TorchEngine, decoder: Decoder) -> None:
     wider = replace(decoder.config, hidden=96)
     with pytest.raises(AdapterError, match=r"96.*64.*another base"):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ _FILES: dict[Category, str] = {
     "irrelevance": "BFCL_v4_irrelevance.json",
 }
 
+_READ: dict[Path, list[Question]] = {}
+_READING = threading.Lock()
 _SHARES: tuple[tuple[Split, int], ...] = (("train", 60), ("development", 10), ("gate", 10), ("report", 20))
 
 
@@ -67,7 +70,17 @@ class Question:
 
 
 def fetch_questions(cache: Path, progress: ProgressCallback | None = None) -> list[Question]:
-    """All questions, in the leaderboard's order; fetched into `cache` when they are not there."""
+    """All questions, in the leaderboard's order; fetched into `cache` when they are not there.
+
+    A process reads and checks the files once: every run of a task has an environment of its own.
+    """
+    with _READING:
+        if cache not in _READ:
+            _READ[cache] = _fetch_questions(cache, progress)
+        return _READ[cache]
+
+
+def _fetch_questions(cache: Path, progress: ProgressCallback | None) -> list[Question]:
     members = {f"bfcl_eval/data/{file}": None for file in _FILES.values()}
     members |= {f"bfcl_eval/data/possible_answer/{_FILES[name]}": None for name in CATEGORIES if name != "irrelevance"}
     files = fetch_package_files(

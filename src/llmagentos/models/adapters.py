@@ -48,6 +48,11 @@ class FusedAdapter:
         """What the product B A x is multiplied with."""
         return self.alpha / self.rank
 
+    @property
+    def memory(self) -> int:
+        """Bytes while it is served, the turned copy that the kernels make included."""
+        return 2 * sum(tensor.numel() * tensor.element_size() for pair in self.pairs.values() for tensor in pair)
+
     @arithmetic
     def to(self, dtype: torch.dtype, device: torch.device) -> FusedAdapter:
         """The same adapter in the precision and place where it is served."""

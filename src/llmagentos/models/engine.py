@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from llmagentos.records.generation import Completion, EngineCounters, GenerationRequest
 from llmagentos.records.message import Message
 from llmagentos.records.transcript import Segment
+
+AdapterLoader: TypeAlias = Callable[[], tuple[Mapping[str, Any], Mapping[str, Any]]]
+"""Brings an adapter's tensors and config, named as PEFT does; called from any thread."""
 
 
 class ChatRenderer(Protocol):
@@ -93,6 +96,14 @@ class Engine(Protocol):
 
     def load_adapter(self, name: str, tensors: Mapping[str, Any], config: Mapping[str, Any]) -> None:
         """Serve an adapter under `name` from the next step on, replacing one of that name; PEFT's names and config."""
+        ...
+
+    def offer_adapter(self, name: str, load: AdapterLoader) -> None:
+        """Serve an adapter under `name` that `load` brings when it is first asked for.
+
+        It may be forgotten when others need the room and is then loaded again: hundreds can be offered. What `load`
+        raises is set on the request's future.
+        """
         ...
 
     def unload_adapter(self, name: str) -> None:

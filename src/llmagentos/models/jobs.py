@@ -67,6 +67,11 @@ class Work:
     guessed: tuple[int, ...] = ()
     """Only for a job whose last token is among the `count`, and for `Steps` that check guesses."""
 
+    @property
+    def tokens(self) -> int:
+        """How many are computed, guesses included."""
+        return self.count + len(self.guessed)
+
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
@@ -128,7 +133,7 @@ def adapter_runs(work: Sequence[Work]) -> list[tuple[int, int, FusedAdapter]]:
     runs: list[tuple[int, int, FusedAdapter]] = []
     offset = 0
     for item in work:
-        after, adapter = offset + item.count, item.job.adapter
+        after, adapter = offset + item.tokens, item.job.adapter
         if adapter is not None:
             if runs and runs[-1][2] is adapter and runs[-1][1] == offset:
                 runs[-1] = (runs[-1][0], after, adapter)

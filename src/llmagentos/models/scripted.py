@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from llmagentos.errors import AdapterError, EngineError, PromptTooLongError
-from llmagentos.models.engine import ChatRenderer
+from llmagentos.models.engine import AdapterLoader, ChatRenderer
 from llmagentos.models.text_stream import TextStream
 from llmagentos.records.generation import Completion, EngineCounters, GenerationRequest
 
@@ -72,6 +72,10 @@ class ScriptedEngine:
 
     def load_adapter(self, name: str, tensors: Mapping[str, Any], config: Mapping[str, Any]) -> None:
         """Know an adapter by name; its tensors change nothing."""
+        self._adapters.add(name)
+
+    def offer_adapter(self, name: str, load: AdapterLoader) -> None:
+        """Know an adapter by name; it is never loaded."""
         self._adapters.add(name)
 
     def unload_adapter(self, name: str) -> None:

@@ -12,20 +12,22 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from llmagentos.errors import AdapterError, EngineError, KernelsMissing, PromptTooLongError
+from llmagentos.errors import AdapterError, EngineError, KernelsMissing, LLMAgentOSError, PromptTooLongError
 from llmagentos.models.adapters import FusedAdapter, from_peft
 from llmagentos.models.arithmetic import arithmetic, compute
 from llmagentos.models.constraints import Constraints
 from llmagentos.models.decoder import Decoder, keep_memory, preferred_dtype
+from llmagentos.models.engine import AdapterLoader
 from llmagentos.models.jobs import Drawn, Job, Steps, Work
 from llmagentos.models.native.products import Kernels
 from llmagentos.models.native.steps import NativeSteps
@@ -40,6 +42,8 @@ logger = logging.getLogger(__name__)
 
 STEP_TOKENS = 512
 """Most tokens of one step: large enough for the processor's full speed, small enough that decoding is not held up."""
+ADAPTER_BYTES = 2**30
+"""Memory of offered adapters that are kept loaded: about 18 of the default model at rank 16."""
 GUESS_UP_TO = 4
 """Requests at once up to which a step is bound by reading the weights, so that guesses are checked for little."""
 
@@ -49,7 +53,19 @@ class TorchEngine:
 
     has_logprobs = True
 
-    def __init__(self, decoder: Decoder, renderer: Renderer, *, rows: int = 64, prefix_tokens: int = 16_000) -> None:
+    def __init__(
+        self,
+        decoder: Decoder,
+        renderer: Renderer,
+        *,
+        rows: int = 64,
+        prefix_tokens: int = 16_000,
+        adapter_bytes: int = ADAPTER_BYTES,
+    ) -> None:
+        """At most `rows` requests run at once; finished prompts of up to `prefix_tokens` in all are remembered.
+
+        Offered adapters are kept loaded up to `adapter_bytes`.
+        """
         self.decoder = decoder
         self.renderer = renderer
         self.window = decoder.config.window
@@ -59,7 +75,10 @@ class TorchEngine:
         self._rows = rows
         self._constraints = Constraints(renderer.folder, decoder.config.vocabulary, renderer.eos_ids)
         self._steps = _steps(decoder, rows, prefix_tokens)
-        self._adapters: dict[str, FusedAdapter] = {}
+        self._adapters: OrderedDict[str, FusedAdapter] = OrderedDict()
+        self._offered: dict[str, AdapterLoader] = {}
+        self._adapter_bytes = adapter_bytes
+        self._loading = threading.Lock()
         self._waiting: deque[Job] = deque()
         self._running: dict[int, Job] = {}
         self._stale: list[int] = []
@@ -100,7 +119,7 @@ class TorchEngine:
     def adapters(self) -> tuple[str, ...]:
         """Names of the adapters being served."""
         with self._wake:
-            return tuple(self._adapters)
+            return tuple(dict.fromkeys((*self._adapters, *self._offered)))
 
     def load_adapter(self, name: str, tensors: Mapping[str, Any], config: Mapping[str, Any]) -> None:
         """Serve an adapter from its PEFT tensors; `AdapterError` when it does not fit this base."""
@@ -111,17 +130,56 @@ class TorchEngine:
         """Serve an adapter that is already in the engine's layout, such as a trainer's own."""
         with self._wake:
             self._retire(name)
+            self._offered.pop(name, None)
             self._adapters[name] = adapter
+
+    def offer_adapter(self, name: str, load: AdapterLoader) -> None:
+        """Serve an adapter that is loaded when first asked for (see `models.engine.Engine.offer_adapter`)."""
+        with self._wake:
+            self._retire(name)
+            self._offered[name] = load
 
     def unload_adapter(self, name: str) -> None:
         """Forget an adapter; running requests keep it to their end."""
         with self._wake:
+            self._offered.pop(name, None)
             self._retire(name)
 
     def _retire(self, name: str) -> None:
         old = self._adapters.pop(name, None)
         if old is not None:
             self._stale.append(old.serial)
+
+    def _adapter(self, name: str) -> FusedAdapter:
+        """The adapter of this name, loaded where it was only offered."""
+        load = self._offered.get(name)
+        with self._loading if load is not None else nullcontext():  # once, whoever asks at the same time
+            with self._wake:
+                found = self._adapters.get(name)
+                if found is not None:
+                    self._adapters.move_to_end(name)
+                    return found
+            if load is None:
+                raise AdapterError(
+                    f"No adapter named {name!r} is loaded. Loaded: {', '.join(self.adapters) or 'none'}."
+                )
+            found = from_peft(*load(), self.decoder.config).to(self.decoder.dtype, self.decoder.device)
+            with self._wake:
+                if self._offered.get(name) is load:  # else somebody took it back meanwhile
+                    self._adapters[name] = found
+                    self._make_room(name)
+            return found
+
+    def _make_room(self, keep: str) -> None:
+        """Forget the offered adapters that were asked for longest ago, until the others fit."""
+        loaded = [name for name in self._adapters if name in self._offered]
+        left = self._adapter_bytes - sum(self._adapters[name].memory for name in loaded)
+        for name in loaded:
+            if left >= 0:
+                return
+            if name != keep:
+                left += self._adapters[name].memory
+                self._retire(name)
 
     def _serves(self, adapter: FusedAdapter | None) -> bool:
         with self._wake:
@@ -132,7 +190,7 @@ class TorchEngine:
         future: Future[Completion] = Future()
         try:
             job = self._job(request, future, on_token)
-        except (PromptTooLongError, AdapterError, EngineError) as error:
+        except LLMAgentOSError as error:
             future.set_exception(error)
             return future
         with self._wake:
@@ -161,11 +219,7 @@ class TorchEngine:
         if min(prompt) < 0 or max(prompt) >= vocabulary:  # in a step it would fail everybody's request
             wrong = next(token for token in prompt if not 0 <= token < vocabulary)
             raise EngineError(f"The prompt has the token {wrong}; this model's tokens are 0 to {vocabulary - 1}.")
-        with self._wake:
-            adapter = self._adapters.get(request.adapter) if request.adapter is not None else None
-            if request.adapter is not None and adapter is None:
-                known = ", ".join(self._adapters) or "none"
-                raise AdapterError(f"No adapter named {request.adapter!r} is loaded. Loaded: {known}.")
+        adapter = None if request.adapter is None else self._adapter(request.adapter)
         limit = min(sampling.max_tokens, self.window - len(prompt))
         tokens = np.asarray(prompt, dtype=np.int64)
         stream = TextStream(self.renderer.decode, sampling.stop) if sampling.stop else None

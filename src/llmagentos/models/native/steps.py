@@ -133,7 +133,7 @@ class NativeSteps:
         for item in work:
             self._make_room(item)
         starts = [item.job.computed for item in work]
-        counts = [item.count + len(item.guessed) for item in work]
+        counts = [item.tokens for item in work]
         parts: list[np.ndarray] = []
         for item, start in zip(work, starts, strict=True):
             parts.append(item.job.tokens[start : start + item.count])
@@ -243,7 +243,7 @@ class NativeSteps:
 
     def _make_room(self, item: Work) -> None:
         sequence: _Sequence = item.job.place
-        needed = -(-(item.job.computed + item.count + len(item.guessed)) // SPAN)
+        needed = -(-(item.job.computed + item.tokens) // SPAN)
         while len(sequence.blocks) < needed:
             self._add(sequence)
 

@@ -20,7 +20,7 @@ import msgspec
 
 from llmagentos.config import RemoteSettings
 from llmagentos.errors import AdapterError, EngineError, PromptTooLongError
-from llmagentos.models.engine import ChatRenderer
+from llmagentos.models.engine import AdapterLoader, ChatRenderer
 from llmagentos.models.remote.dialects import Part, Server, Usage, chat_body, completion_body, read_part, read_server
 from llmagentos.models.remote.dialogue import DialogueRenderer
 from llmagentos.models.remote.faults import Patience, ServerFault
@@ -160,6 +160,10 @@ class RemoteEngine:
             old, self._served[name] = self._served.get(name), served
         if old is not None and old != served:
             self._unload(old)
+
+    def offer_adapter(self, name: str, load: AdapterLoader) -> None:
+        """Give it to the server at once: the server has its own ways to keep many."""
+        self.load_adapter(name, *load())
 
     def unload_adapter(self, name: str) -> None:
         """Forget an adapter, here and at the server."""
