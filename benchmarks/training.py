@@ -147,9 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = {key: getattr(options, key) for key in ("model", "peers", "repetitions", "threads")}
     try:
         found = {
-            name: units.measure(
-                name, settings, lambda name=name: measure(everybody, WORKLOADS[name], options.repetitions)
-            )
+            name: units.measure(name, settings, partial(measure, everybody, WORKLOADS[name], options.repetitions))
             for name in options.only
         }
     finally:
