@@ -219,7 +219,8 @@ def _server(settings: Settings) -> Iterator[Finding]:
     try:
         server = read_server(wire.get("/models"), model)
     except EngineError as problem:
-        yield Finding("Server", "fault", str(problem), "Check LLMAGENTOS_REMOTE_URL and LLMAGENTOS_REMOTE_KEY (docs/settings.md).")
+        remedy = "Check LLMAGENTOS_REMOTE_URL and LLMAGENTOS_REMOTE_KEY (docs/settings.md)."
+        yield Finding("Server", "fault", str(problem), remedy)
         return
     finally:
         wire.close()
