@@ -35,7 +35,8 @@ from llmagentos.config import DEFAULT_MODEL, load_settings
 from llmagentos.models.arithmetic import arithmetic
 
 if TYPE_CHECKING:
-    from llmagentos.models.decoder import Decoder
+    from llmagentos.models.adapters import FusedAdapter
+    from llmagentos.models.decoder import Decoder, DecoderConfig
     from llmagentos.models.torch_engine import TorchEngine
 
 TARGET = 2.0
@@ -101,10 +102,7 @@ class PromptSource:
 
 def open_engine(folder: Path, threads: int, rows: int, precision: str = "auto") -> TorchEngine:
     """The engine as users load it, serving also an adapter of the trainer's rank, and never ending a turn."""
-    import torch
-
-    from llmagentos.learning.trainer import AdapterSettings
-    from llmagentos.models.adapters import new_adapter, to_peft
+    from llmagentos.models.adapters import to_peft
     from llmagentos.models.rendering import Renderer
     from llmagentos.models.torch_engine import TorchEngine
 
@@ -119,16 +117,24 @@ def open_engine(folder: Path, threads: int, rows: int, precision: str = "auto") 
     engine = TorchEngine.load(folder, threads=threads, rows=rows, precision=precision, kernels=kernels)
     engine.renderer = Endless(folder)
     engine.guess_up_to = 0
-    config, settings = engine.decoder.config, AdapterSettings()
-    adapter = new_adapter(config, settings.rank, settings.alpha, seed=0)
-    torch.manual_seed(0)
-    for (
-        _,
-        b,
-    ) in adapter.pairs.values():  # as if trained: an adapter that is all zeros might be suspected of being skipped
-        b.normal_(std=0.01)
-    engine.load_adapter(ADAPTED, *to_peft(adapter, config, "benchmark"))
+    adapter = trained_adapter(engine.decoder.config, 0)
+    engine.load_adapter(ADAPTED, *to_peft(adapter, engine.decoder.config, "benchmark"))
     return engine
+
+
+def trained_adapter(config: DecoderConfig, seed: int) -> FusedAdapter:
+    """An adapter of the trainer's rank, as if trained: one that is all zeros might be suspected of being skipped."""
+    import torch
+
+    from llmagentos.learning.trainer import AdapterSettings
+    from llmagentos.models.adapters import new_adapter
+
+    settings = AdapterSettings()
+    adapter = new_adapter(config, settings.rank, settings.alpha, seed)
+    generator = torch.Generator().manual_seed(seed)
+    for _, b in adapter.pairs.values():
+        b.normal_(std=0.01, generator=generator)
+    return adapter
 
 
 def our_contender(engine: TorchEngine, adapter: str | None) -> Contender:

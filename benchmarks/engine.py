@@ -11,9 +11,10 @@ measures every contender on fresh prompts, once for one new token and once for 6
 time of the second, `decode` the tokens after the first by the difference. Ours carries no adapter, one, or sixteen in
 one batch; peers never carry one. Nothing is guessed.
 
-Units: `batch B, prompt P`; `16 adapters` (32 requests, throughput beside one adapter); `shared prompt` (64 requests
-with 512 common tokens: seconds to one token each, with the common part computed once and with prompts that share
-nothing); `memory` (64 sessions of 1,000 tokens: GB of the process).
+Units: `batch B, prompt P`; `limits` (the model's own products alone, and a copy of memory: nothing is faster);
+`16 adapters` (32 requests, throughput beside one adapter); `shared prompt` (64 requests with 512 common tokens: seconds
+to one token each, with the common part computed once and with prompts that share nothing); `memory` (64 sessions of
+1,000 tokens: GB of the process).
 Targets: 1.3 times the best peer at batch 8, 32 and 64, llama.cpp Q8_0 at batch 1, with and without an adapter; 0.8 for
 16 adapters; 10 times shorter for the shared prompt; 3 GB.
 """
@@ -42,6 +43,8 @@ LLAMA_Q8 = "llama.cpp Q8_0"
 TOKENS = 64
 ADAPTERS = 16
 FIGURES = ("decode", "end to end")
+PRODUCTS = "engine's products"
+"""What `decode.measure_limits` calls the model's own matrix products as the engine computes them."""
 
 
 class Prompts:
@@ -172,6 +175,11 @@ class Bench:
             "met": statistics.median(ratios) >= 10.0,
         }
 
+    def limits(self) -> JSON:
+        """What the machine does at best: the model's products alone by their rows, and reading the weights."""
+        ours = self.everybody[0]
+        return {str(rows): ours.ask(prompts=[], tokens=0, limits=rows)[1] for rows in (1, 8, 32, 64)}
+
     def memory(self) -> JSON:
         """GB of the engine's process (Python and PyTorch included) with 64 sessions of 1,000 tokens."""
         ours = self.everybody[0]
@@ -221,7 +229,10 @@ def show(found: dict[str, JSON]) -> None:
             table.add_row(unit, *cells, said)
         console.print(table)
     for unit, result in found.items():
-        if "tokens_per_second" not in result:
+        if unit == "limits":
+            for rows, limit in result.items():
+                console.print(f"products alone, {rows} rows: {limit[PRODUCTS]['tokens_per_second']:.0f} tokens/s")
+        elif "tokens_per_second" not in result:
             console.print(f"{unit}: " + ", ".join(f"{key} {_short(value)}" for key, value in result.items()))
 
 
@@ -266,6 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for p in options.prompt
             for b in options.batch
         },
+        "limits": bench.limits,
         "16 adapters": lambda: bench.adapters(again),
         "shared prompt": lambda: bench.sharing(again),
         "memory": bench.memory,

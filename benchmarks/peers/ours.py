@@ -2,53 +2,38 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import worker
 
-from llmagentos.config import load_settings
-from llmagentos.learning.trainer import AdapterSettings
-from llmagentos.models.adapters import new_adapter, to_peft
-from llmagentos.models.rendering import Renderer
-from llmagentos.models.torch_engine import TorchEngine
+sys.path.append(str(Path(__file__).parent.parent))
+from decode import measure_limits, open_engine, trained_adapter
+
+from llmagentos.models.adapters import to_peft
 from llmagentos.records.generation import GenerationRequest, Sampling
 
-
-class Endless(Renderer):
-    """Knows no token that ends a turn."""
-
-    @property
-    def eos_ids(self) -> frozenset[int]:
-        return frozenset()
-
-
-def open_engine() -> TorchEngine:
-    import torch
-
-    folder = Path(sys.argv[1])
-    engine = TorchEngine.load(folder, threads=int(sys.argv[2]), kernels=load_settings().kernels)
-    engine.renderer = Endless(folder)
-    engine.guess_up_to = 0  # replies to random tokens repeat themselves: guesses would flatter
-    settings = AdapterSettings()
-    for number in range(int(sys.argv[3])):
-        adapter = new_adapter(engine.decoder.config, settings.rank, settings.alpha, seed=number)
-        generator = torch.Generator().manual_seed(number)
-        for _, b in adapter.pairs.values():  # as if trained
-            b.normal_(std=0.01, generator=generator)
-        engine.load_adapter(f"adapter {number}", *to_peft(adapter, engine.decoder.config, "benchmark"))
-    return engine
-
-
-ENGINE = open_engine()
+ENGINE = open_engine(Path(sys.argv[1]), int(sys.argv[2]), rows=64)
+for number in range(int(sys.argv[3])):
+    adapter = trained_adapter(ENGINE.decoder.config, number)
+    ENGINE.load_adapter(f"adapter {number}", *to_peft(adapter, ENGINE.decoder.config, "benchmark"))
 
 
 def generate(
-    prompts: list[list[int]], tokens: int, adapters: int = 0, sharing: bool = False, memory: bool = False
-) -> int | float:
+    prompts: list[list[int]],
+    tokens: int,
+    adapters: int = 0,
+    sharing: bool = False,
+    memory: bool = False,
+    limits: int = 0,
+) -> Any:
     """All requests at once, greedy, over the first `adapters` in turn; with `memory` GB of this process afterwards.
 
-    Without `sharing` it is an error when any prompt was remembered.
+    Without `sharing` it is an error when any prompt was remembered. With `limits` instead what this machine does at
+    best with a step of that many tokens.
     """
+    if limits:
+        return measure_limits(ENGINE.decoder, limits)
     futures = [
         ENGINE.submit(
             GenerationRequest(

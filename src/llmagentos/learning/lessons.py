@@ -6,6 +6,7 @@ transcripts. It does not know which learner asks, nor the gate.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -102,10 +103,12 @@ class Lessons:
     def replay(self, count: int, seed: int) -> list[Transcript]:
         """Runs of the kept skills in turn (their experts', else the agent's own that succeeded), and general answers.
 
-        Each kept skill comes twice as often as the base model's own answers to requests of no skill.
+        Each kept skill comes twice as often as the base model's own answers to requests of no skill; without a kept
+        skill there are only those, a quarter of `count`.
         """
         if not self._replays:
             return []
+        count = count if self._kept else math.ceil(count / 4)
         sources: list[LanguageEnvironment | None] = [*self._kept, *self._kept, None]
         found: list[Transcript] = []
         for number in range(count):

@@ -22,6 +22,7 @@ def llama_server(tiny_model: Path, gguf_writer: Any, tmp_path_factory: pytest.Te
     params.n_ctx, params.n_parallel, params.port, params.use_jinja = 512, 2, 0, True
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     params.embedding = False
+    params.verbosity = -1
     server = xllamacpp.Server(params)
     yield LlamaServer(server.listening_address + "/v1", "tiny", tiny_model)
     del server

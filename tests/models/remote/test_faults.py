@@ -79,7 +79,7 @@ def test_passing_fault_is_tried_again(faulty: FaultyServer, engine: Opener, faul
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        (status(401, {"error": {"message": "bad key"}}), "LLMAGENTOS_REMOTE_KEY"),
+        (status(401, {"error": {"message": f"bad key {KEY}"}}), "LLMAGENTOS_REMOTE_KEY"),
         (status(429, {"error": {"code": "insufficient_quota", "message": "pay"}}), "used up"),
         (status(400, {"error": {"message": "no such option"}}), "no such option"),
         (stream([chat("", "content_filter")]), "content filter"),

@@ -31,8 +31,8 @@ class ImitationSettings:
     """Demonstrations asked for at a time; the next pool is fresh."""
     limit: int = 400
     """Most steps."""
-    replay_share: float = 0.1
-    """Runs replayed beside the demonstrations, as a share of their number, where there is anything to keep."""
+    replay_share: float = 1.0
+    """Runs replayed beside the demonstrations, as a share of their number; a quarter of it where no skill is kept."""
     evaluate_every: int = 0
     """Steps between evaluations on the development split; 0 leaves them out."""
 
