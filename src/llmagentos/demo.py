@@ -107,8 +107,9 @@ def plan(*, full: bool = False, quick: bool = False) -> DemoPlan:
         Lesson(DRILLS, drills, 2.5),
     ]
     if full:
-        # A tenth of replayed runs at 1e-3 learned as much (23 of 43 gate tasks) and took the desk from 88 to 48 % and the
-        # drills from 96 to 18 % of 300; as many replayed as new ones at 7e-4: 20 of 43, desk 86 -> 92, drills 96 -> 100.
+        # A tenth of replayed runs at 1e-3 learned as much (23 of 43 gate tasks), and took the desk from 88 to 48 % and
+        # the drills from 96 to 18 % of 300. As many replayed as new ones at 7e-4: 20 of 43, desk 86 -> 92, drills 96 ->
+        # 100 %.
         rate = AdapterSettings(learning_rate=7e-4)
         calling = Imitation(ImitationSettings(rate, batch=4, pool=128, limit=260, replay_share=1.0))
         lessons.append(Lesson(CALLING, calling, 9.0))
