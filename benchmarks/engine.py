@@ -89,7 +89,9 @@ def contenders(folder: Path, work: Path, threads: int, wanted: Sequence[str]) ->
         command = [python, str(HERE / "ctranslate2_peer.py"), *say, converted, str(threads)]
         found.append(Contender("CTranslate2 int8", command, work))
     if "vllm" in wanted and (python := environment(work, "vllm")):
-        found.append(Contender("vLLM bf16", [python, str(HERE / "vllm_peer.py"), *say, str(threads)], work))
+        for precision in ("float32", "bfloat16"):
+            command = [python, str(HERE / "vllm_peer.py"), *say, str(threads), precision]
+            found.append(Contender(f"vLLM {precision}", command, work))
     return found
 
 
@@ -181,11 +183,12 @@ class Bench:
         return {str(rows): ours.ask(prompts=[], tokens=0, limits=rows)[1] for rows in (1, 8, 32, 64)}
 
     def memory(self) -> JSON:
-        """GB of the engine's process (Python and PyTorch included) with 64 sessions of 1,000 tokens."""
-        ours = self.everybody[0]
-        ours.close()  # a fresh process
+        """GB of the engine's process, Python, PyTorch and one adapter included, with 64 sessions of 1,000 tokens."""
+        many = self.everybody[0]
+        ours = Contender(f"{OURS} alone", [*many.command[:-1], "0"], many.work, {"adapters": 0})
         before = ours.ask(prompts=self.prompts.draw(1, 8), tokens=1, memory=True)[1]
         after = ours.ask(prompts=self.prompts.draw(64, 1000 - TOKENS), tokens=TOKENS, memory=True)[1]
+        ours.close()
         return {"loaded": round(before, 2), "64 sessions": round(after, 2), "target": 3.0, "met": after < 3.0}
 
 

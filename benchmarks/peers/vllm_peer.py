@@ -1,4 +1,4 @@
-"""vLLM's CPU wheel in bf16, eager. Arguments: folder of the model, threads."""
+"""vLLM's CPU wheel, eager. Arguments: folder of the model, threads, precision."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ import worker
 if __name__ == "__main__":
     from vllm import LLM, SamplingParams
 
-    model = LLM(sys.argv[1], dtype="bfloat16", enforce_eager=True, enable_prefix_caching=False, max_model_len=2048)
+    model = LLM(sys.argv[1], dtype=sys.argv[3], enforce_eager=True, enable_prefix_caching=False, max_model_len=2048)
 
     def generate(prompts: list[list[int]], tokens: int) -> int:
         """All requests at once, greedy."""

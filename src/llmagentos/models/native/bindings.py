@@ -61,7 +61,7 @@ class Model(Structure):
 class Pair(Structure):
     """An adapter's two factors for one product."""
 
-    _fields_ = (("a_IR", c_void_p), ("b_RO", c_void_p))
+    _fields_ = (("a_IR", c_void_p), ("b_BR", c_void_p))
 
 
 class Run(Structure):

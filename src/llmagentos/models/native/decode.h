@@ -118,8 +118,7 @@ static int part_end(const Model *m, int group, int part) {
 /* What the adapters add to half a block of outputs: part by part, because B of a fused product has a block for each part. */
 static void add_adapters(const Step *s, int layer, int group, int piece, float *y, long stride) {
     const Model *m = s->model;
-    const int left = piece * BLOCK / 2, right = left + BLOCK / 2;
-    const int outputs = m->layer[layer].products[group].outputs;
+    const int left = piece * HALF, right = left + HALF;
     for (int r = 0; r < s->batch->runs; r++) {
         const Run *run = &s->batch->run[r];
         const Pair *pair = &run->pairs[layer * GROUPS + group];
@@ -130,8 +129,9 @@ static void add_adapters(const Step *s, int layer, int group, int piece, float *
             const int to = end < right ? end : right;
             if (from >= to) continue;
             const float *low = s->low_NR + (long)run->first * s->low_stride + part * run->rank;
-            plain_product((View){low, s->low_stride, 1}, pair->b_RO + (long)part * run->rank * outputs + from, outputs, run->rank,
-                          y + run->first * stride + from, stride, to - from, run->after - run->first, 1);
+            const float *b = pair->b_BR + ((long)piece * PARTS[group] + part) * run->rank * HALF + from - left;
+            plain_product((View){low, s->low_stride, 1}, b, HALF, run->rank, y + run->first * stride + from, stride,
+                          to - from, run->after - run->first, 1);
         }
     }
 }

@@ -16,6 +16,7 @@
 #include "pool.h"
 
 #define BLOCK 64 /* outputs of a product that are computed together: four registers of 16 */
+#define HALF (BLOCK / 2)
 #define TILE 6   /* rows of inputs beside them: 24 sums, all in registers, for ten loads a step */
 
 typedef struct {
@@ -26,9 +27,10 @@ typedef struct {
     int32_t inputs, outputs;
 } Product;
 
-/* An adapter's part in one product. */
+/* An adapter's part in one product; NULL where it adapts nothing. A is transposed, [inputs][rank]. B has the scale in it
+ * and lies in half blocks of outputs, [outputs / 32][rank][32], so that what a thread takes at once is one stretch. */
 typedef struct {
-    const float *a_IR, *b_RO; /* transposed, the scale folded into b; NULL where it adapts nothing */
+    const float *a_IR, *b_BR;
 } Pair;
 
 /* Eight-bit rows with what turns their sums back. */

@@ -93,9 +93,9 @@ static size_t lay_out_training(Learning *l) {
             const size_t rank = (size_t)t->rank * PARTS[group];
             const float *a_IR = at;
             at += rank * p->inputs;
-            const float *b_RO = at;
-            at += rank * p->outputs;
-            if (t->workspace) l->pairs[layer * GROUPS + group] = f->a_RI ? (Pair){a_IR, b_RO} : (Pair){NULL, NULL};
+            const float *b_BR = at;
+            at += rank * up_to(HALF, p->outputs);
+            if (t->workspace) l->pairs[layer * GROUPS + group] = f->a_RI ? (Pair){a_IR, b_BR} : (Pair){NULL, NULL};
         }
     l->inner_NI = at, at += n * inner;
     l->wide_NO = at, at += n * outer;
@@ -119,14 +119,14 @@ static size_t lay_out_training(Learning *l) {
     return (size_t)(at - t->workspace);
 }
 
-static void transpose(const float *from, int rows, int columns, float scale, float *to) {
+static void transpose(const float *from, int rows, int columns, float scale, float *to, int stride) {
     for (int r = 0; r < rows; r += 16)
         for (int c = 0; c < columns; c += 16)
             for (int i = r; i < r + 16 && i < rows; i++)
-                for (int k = c; k < c + 16 && k < columns; k++) to[(long)k * rows + i] = from[(long)i * columns + k] * scale;
+                for (int k = c; k < c + 16 && k < columns; k++) to[(long)k * stride + i] = from[(long)i * columns + k] * scale;
 }
 
-/* Both factors the other way round, as the products want them, the scale folded into B. */
+/* Both factors as a `Pair` has them. */
 static void turn_factors(Learning *l) {
     const Model *m = l->model;
     const Training *t = l->training;
@@ -135,8 +135,10 @@ static void turn_factors(Learning *l) {
         const Product *p = &m->layer[piece / GROUPS].products[piece % GROUPS];
         const int rank = t->rank * PARTS[piece % GROUPS];
         if (!f->a_RI) continue;
-        transpose(f->a_RI, rank, p->inputs, 1.0f, (float *)l->pairs[piece].a_IR);
-        transpose(f->b_OR, p->outputs, rank, t->scale, (float *)l->pairs[piece].b_RO);
+        transpose(f->a_RI, rank, p->inputs, 1.0f, (float *)l->pairs[piece].a_IR, rank);
+        for (int at = 0; at < p->outputs; at += HALF)
+            transpose(f->b_OR + (long)at * rank, p->outputs - at < HALF ? p->outputs - at : HALF, rank, t->scale,
+                      (float *)l->pairs[piece].b_BR + (long)at * rank, HALF);
     }
     barrier();
 }

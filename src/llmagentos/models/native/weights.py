@@ -12,7 +12,7 @@ from torch import Tensor
 
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.models.decoder import GROUPS, Decoder, DecoderConfig
-from llmagentos.models.native.bindings import Layer, Model, Pair, Product, pointer
+from llmagentos.models.native.bindings import BLOCK, Layer, Model, Pair, Product, pointer
 
 
 class NativeModel:
@@ -53,7 +53,7 @@ class NativeModel:
 
 
 class NativeAdapter:
-    """A copy of an adapter with both factors transposed, so that outputs lie side by side, and the scale in B."""
+    """A copy of an adapter as `products.h` has a `Pair`: outputs side by side, and the scale in B."""
 
     def __init__(self, adapter: FusedAdapter, config: DecoderConfig) -> None:
         self.rank = adapter.rank
@@ -62,7 +62,16 @@ class NativeAdapter:
         for (layer, group), (a, b) in adapter.pairs.items():
             with torch.no_grad():
                 a_IR = a.detach().float().t().contiguous()
-                b_RO = b.detach().float().t().mul(adapter.scale).contiguous()
-            self._kept += [a_IR, b_RO]
-            self._pairs[layer * len(GROUPS) + GROUPS.index(group)] = Pair(pointer(a_IR), pointer(b_RO))
+                b_BR = _in_half_blocks(b.detach().float().mul(adapter.scale))
+            self._kept += [a_IR, b_BR]
+            self._pairs[layer * len(GROUPS) + GROUPS.index(group)] = Pair(pointer(a_IR), pointer(b_BR))
         self.pairs = ctypes.cast(self._pairs, ctypes.POINTER(Pair))
+
+
+def _in_half_blocks(b_OR: Tensor) -> Tensor:
+    """[O / 32, R, 32], what is behind the last output zero."""
+    outputs, rank = b_OR.shape
+    half = BLOCK // 2
+    padded = torch.zeros(-(-outputs // half) * half, rank)
+    padded[:outputs] = b_OR
+    return padded.view(-1, half, rank).transpose(1, 2).contiguous()
