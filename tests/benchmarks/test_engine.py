@@ -16,7 +16,7 @@ import sys
 sys.path.insert(0, {here!r})
 import worker
 def generate(prompts, tokens, fail=False, **more):
-    print("words of a library")
+    print("words of a library", flush=True)
     if fail:
         sys.exit(3)
     return len(prompts) * tokens
