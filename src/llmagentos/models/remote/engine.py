@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from llmagentos.config import RemoteSettings
-from llmagentos.errors import AdapterError, EngineError, PromptTooLongError
+from llmagentos.errors import AdapterError, EngineError, ModelError, PromptTooLongError
 from llmagentos.models.engine import AdapterLoader, ChatRenderer
 from llmagentos.models.remote.dialects import Part, Server, Usage, chat_body, completion_body, read_part, read_server
 from llmagentos.models.remote.dialogue import DialogueRenderer
@@ -61,6 +61,13 @@ class _Reply:
     calls: dict[int, list[str]] = field(default_factory=dict)
     finish: FinishReason | None = None
     usage: Usage = Usage()
+
+    def say(self, token: int, on_token: Callable[[int], None] | None) -> None:
+        """One token of the text more, told to who listens."""
+        self.tokens.append(token)
+        self.stream.push(token)
+        if on_token is not None:
+            on_token(token)
 
 
 class _Cancelled(Exception):
@@ -226,7 +233,7 @@ class RemoteEngine:
         except Exception as error:  # noqa: BLE001 (whatever failed, the request carries it)
             if future.set_running_or_notify_cancel():
                 future.set_exception(
-                    error if isinstance(error, _KNOWN) else EngineError(f"The request failed: {error}")
+                    error if isinstance(error, ModelError) else EngineError(f"The request failed: {error}")
                 )
         else:
             if future.set_running_or_notify_cancel():
@@ -360,13 +367,11 @@ class RemoteEngine:
     def _take(self, part: Part, reply: _Reply, on_token: Callable[[int], None] | None) -> None:
         tokens, logprobs = self._tokens(part)
         for number, token in enumerate(tokens):
-            reply.tokens.append(token)
             reply.logprobs += logprobs[number : number + 1]
             if self._tokenizer is not None and token in self._tokenizer.eos_ids:
+                reply.tokens.append(token)
                 continue
-            reply.stream.push(token)
-            if on_token is not None:
-                on_token(token)
+            reply.say(token, on_token)
             if reply.stream.stopped:
                 return
         for call in part.calls:
@@ -394,10 +399,7 @@ class RemoteEngine:
         if calls and not reply.stream.text.strip():
             # A turn makes one call: the first one; a model that has more to ask for asks again.
             for token in self._dialogue.encode(calls[0]):
-                reply.tokens.append(token)
-                reply.stream.push(token)
-                if on_token is not None:
-                    on_token(token)
+                reply.say(token, on_token)
         reply.tokens.append(self._dialogue.end_of_turn)
 
     def _account(self, usage: Usage, reply: _Reply) -> None:
@@ -420,9 +422,6 @@ def open_remote(settings: RemoteSettings, model: str, renderer: Renderer | None 
         price=Price(prompt, completion, cached[0] if cached else None),
         adapters=settings.adapters,
     )
-
-
-_KNOWN = (EngineError, PromptTooLongError, AdapterError)
 
 
 def _call_text(name: str, arguments: str) -> str:

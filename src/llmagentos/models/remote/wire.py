@@ -59,11 +59,7 @@ class Wire:
     def post(self, path: str, body: JSON) -> JSON:
         """The answer to a request, whole. A text where it is no JSON (vLLM answers some commands so)."""
         with self._opened("POST", path, body) as response:
-            whole = _body(response)
-        try:
-            return msgspec.json.decode(whole)
-        except msgspec.DecodeError:
-            return whole.decode("utf-8", "replace")
+            return _loose(_body(response))
 
     def events(self, path: str, body: JSON) -> Generator[JSON, None, None]:
         """The objects of an event stream as they come; leaving the loop ends the request at the server.
@@ -154,7 +150,7 @@ def _json(body: bytes) -> JSON:
 
 
 def _loose(body: bytes) -> JSON:
-    """An error's body, whatever it is."""
+    """A body as JSON, else as text."""
     try:
         return msgspec.json.decode(body)
     except msgspec.DecodeError:
