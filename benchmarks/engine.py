@@ -22,7 +22,6 @@ Targets: 1.3 times the best peer at batch 8, 32 and 64, llama.cpp Q8_0 at batch 
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
 from collections.abc import Sequence
@@ -30,16 +29,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from measuring import JSON, RESULTS, Units, describe_machine, spread, tell, versions
-from peers.contender import HERE, Contender, environment
+from measuring import JSON, spread, tell
+from peers.contender import HERE, Contender, add_options, environment, measure_units, prepare, turn
 from peers.gguf_file import write_gguf
 
-from llmagentos.config import DEFAULT_MODEL, load_settings
-from llmagentos.models.library import ModelLibrary
 from llmagentos.models.rendering import Renderer
 
 OURS, ADAPTED, SIXTEEN = "llmagentos", "llmagentos, adapter", "llmagentos, 16 adapters"
-LLAMA_Q8 = "llama.cpp Q8_0"
 TOKENS = 64
 ADAPTERS = 16
 FIGURES = ("decode", "end to end")
@@ -110,20 +106,11 @@ class Bench:
         readings: dict[str, list[dict[str, float]]] = {one.name: [] for one in self.everybody}
         failed: dict[str, str] = {}
         for number in range(-1, repetitions):  # the first one warms
-            for one in self.everybody:
-                if one.name in failed:
-                    continue
-                try:
-                    found = self._reading(one, batch, prompt)
-                except ChildProcessError as problem:
-                    failed[one.name] = str(problem)
-                    tell(f"  {problem}")
-                    one.close()
-                    continue
-                if number >= 0:
-                    readings[one.name].append(found)
+            found = turn(self.everybody, failed, lambda one: self._reading(one, batch, prompt))
             if number >= 0:
-                said = ", ".join(f"{name} {found[-1]['decode']:.0f}" for name, found in readings.items() if found)
+                for name, reading in found.items():
+                    readings[name].append(reading)
+                said = ", ".join(f"{name} {reading['decode']:.0f}" for name, reading in found.items())
                 tell(f"  repetition {number + 1} of {repetitions}, decode tokens/s: {said}")
         readings = {name: found for name, found in readings.items() if name not in failed}
         return {**summarise(readings), "left_out": failed}
@@ -193,7 +180,7 @@ class Bench:
 
 
 def summarise(readings: dict[str, list[dict[str, float]]]) -> JSON:
-    """Medians with their range; ours beside the best peer of each figure, and beside llama.cpp Q8_0."""
+    """Medians with their range; ours beside the best peer of each figure."""
     speeds = {
         name: {
             figure: spread([one[figure] for one in found], 3 if figure == "first token" else 1) for figure in found[0]
@@ -253,25 +240,14 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 32, 64], help="requests at once")
     parser.add_argument("--prompt", type=int, nargs="+", default=[64, 512], help="tokens of a prompt")
     parser.add_argument("--only", nargs="+", help="units to measure, such as 'memory' or 'batch 1, prompt 64'")
-    known = ["transformers", "llama.cpp", "ctranslate2", "vllm"]
-    parser.add_argument("--peers", nargs="*", choices=known, default=known)
-    parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--home", type=Path, help="where the model lies or is fetched to")
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="a Llama of the model library")
-    parser.add_argument("--results", type=Path, default=RESULTS / "engine.json")
-    parser.add_argument("--fresh", action="store_true", help="discard earlier results")
+    add_options(parser, "engine", ["transformers", "llama.cpp", "ctranslate2", "vllm"])
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what is missing, print, write."""
     options = read_options(arguments)
-    home = load_settings(options.home).home
-    folder = ModelLibrary(home).pull(options.model)
-    work = home / "benchmarks" / "peers"
-    work.mkdir(parents=True, exist_ok=True)
-    units = Units(options.results, "engine", describe_machine(), versions("llmagentos", "torch"), fresh=options.fresh)
+    folder, work, units = prepare(options, "engine")
     bench = Bench(contenders(folder, work, options.threads, options.peers), Prompts(Renderer(folder)))
     again = options.repetitions
     wanted = {
@@ -285,16 +261,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "shared prompt": lambda: bench.sharing(again),
         "memory": bench.memory,
     }
-    settings = {key: getattr(options, key) for key in ("model", "peers", "repetitions", "threads")}
-    try:
-        found = {
-            name: units.measure(name, settings, measure)
-            for name, measure in wanted.items()
-            if options.only is None or name in options.only
-        }
-    finally:
-        for one in bench.everybody:
-            one.close()
+    wanted = {name: measure for name, measure in wanted.items() if options.only is None or name in options.only}
+    found = measure_units(units, options, wanted, bench.everybody)
     show(found)
     units.write()
     print(f"written to {options.results}")

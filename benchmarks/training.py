@@ -17,7 +17,6 @@ Target: 1.5 times the fastest peer.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
 from collections.abc import Sequence
@@ -25,11 +24,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from measuring import JSON, RESULTS, Units, describe_machine, spread, tell, versions
-from peers.contender import HERE, Contender, environment
-
-from llmagentos.config import DEFAULT_MODEL, load_settings
-from llmagentos.models.library import ModelLibrary
+from measuring import JSON, spread, tell
+from peers.contender import HERE, Contender, add_options, environment, measure_units, prepare, turn
 
 OURS = "llmagentos"
 TARGET = 1.5
@@ -83,27 +79,19 @@ def measure(everybody: list[Contender], load: Workload, repetitions: int) -> JSO
     speeds: dict[str, list[float]] = {one.name: [] for one in everybody}
     failed: dict[str, str] = {}
     for number in range(repetitions):
-        for one in everybody:
-            if one.name in failed:
-                continue
-            try:
-                _, seconds = one.ask(batches=batches(), trained=load.trained)
-            except ChildProcessError as problem:
-                failed[one.name] = str(problem)
-                tell(f"  {problem}")
-                one.close()
-                continue
-            speeds[one.name] += [BATCH * load.length / each for each in seconds[WARMING:]]
-        said = ", ".join(f"{name} {found[-1]:.0f}" for name, found in speeds.items() if found)
+        found = turn(everybody, failed, lambda one: one.ask(batches=batches(), trained=load.trained)[1])
+        for name, seconds in found.items():
+            speeds[name] += [BATCH * load.length / each for each in seconds[WARMING:]]
+        said = ", ".join(f"{name} {speeds[name][-1]:.0f}" for name in found)
         tell(f"  repetition {number + 1} of {repetitions}, tokens/s: {said}")
     speeds = {name: found for name, found in speeds.items() if name not in failed}
     best = max((name for name in speeds if name != OURS), key=lambda name: statistics.median(speeds[name]), default="")
-    found: JSON = {"tokens_per_second": {name: spread(each, 1) for name, each in speeds.items()}, "left_out": failed}
+    summary: JSON = {"tokens_per_second": {name: spread(each, 1) for name, each in speeds.items()}, "left_out": failed}
     if best:
         ratios = [one / other for one, other in zip(speeds[OURS], speeds[best], strict=True)]
         met = statistics.median(ratios) >= TARGET
-        found |= {"fastest peer": best, "ratio": spread(ratios, 2), "target": TARGET, "met": met}
-    return found
+        summary |= {"fastest peer": best, "ratio": spread(ratios, 2), "target": TARGET, "met": met}
+    return summary
 
 
 def show(found: dict[str, JSON]) -> None:
@@ -125,34 +113,17 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=list(WORKLOADS), default=list(WORKLOADS))
-    parser.add_argument("--peers", nargs="*", choices=["plain loop", "TRL"], default=["plain loop", "TRL"])
-    parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--home", type=Path, help="where the model lies or is fetched to")
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="a Llama of the model library")
-    parser.add_argument("--results", type=Path, default=RESULTS / "training.json")
-    parser.add_argument("--fresh", action="store_true", help="discard earlier results")
+    add_options(parser, "training", ["plain loop", "TRL"])
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what is missing, print, write."""
     options = read_options(arguments)
-    home = load_settings(options.home).home
-    folder = ModelLibrary(home).pull(options.model)
-    work = home / "benchmarks" / "peers"
-    work.mkdir(parents=True, exist_ok=True)
-    units = Units(options.results, "training", describe_machine(), versions("llmagentos", "torch"), fresh=options.fresh)
+    folder, work, units = prepare(options, "training")
     everybody = contenders(folder, work, options.threads, options.peers)
-    settings = {key: getattr(options, key) for key in ("model", "peers", "repetitions", "threads")}
-    try:
-        found = {
-            name: units.measure(name, settings, partial(measure, everybody, WORKLOADS[name], options.repetitions))
-            for name in options.only
-        }
-    finally:
-        for one in everybody:
-            one.close()
+    wanted = {name: partial(measure, everybody, WORKLOADS[name], options.repetitions) for name in options.only}
+    found = measure_units(units, options, wanted, everybody)
     show(found)
     units.write()
     print(f"written to {options.results}")

@@ -5,18 +5,22 @@ In: a command, requests. Out: seconds and what was made. It does not know what i
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from measuring import JSON, tell
+from measuring import JSON, RESULTS, Units, describe_machine, tell, versions
+
+from llmagentos.config import DEFAULT_MODEL, load_settings
+from llmagentos.models.library import ModelLibrary
 
 HERE = Path(__file__).parent
 
@@ -98,3 +102,50 @@ def environment(work: Path, name: str) -> str | None:
         return None
     (place / "installed").touch()
     return str(python)
+
+
+def turn(everybody: list[Contender], failed: dict[str, str], ask: Callable[[Contender], Any]) -> dict[str, Any]:
+    """What `ask` finds for each contender by name, one after another; who ends is noted in `failed` and left out."""
+    found = {}
+    for one in everybody:
+        if one.name in failed:
+            continue
+        try:
+            found[one.name] = ask(one)
+        except ChildProcessError as problem:
+            failed[one.name] = str(problem)
+            tell(f"  {problem}")
+            one.close()
+    return found
+
+
+def add_options(parser: argparse.ArgumentParser, benchmark: str, peers: list[str]) -> None:
+    """The options that every comparison with peers has."""
+    parser.add_argument("--peers", nargs="*", choices=peers, default=peers)
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--home", type=Path, help="where the model lies or is fetched to")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="a Llama of the model library")
+    parser.add_argument("--results", type=Path, default=RESULTS / f"{benchmark}.json")
+    parser.add_argument("--fresh", action="store_true", help="discard earlier results")
+
+
+def prepare(options: argparse.Namespace, benchmark: str) -> tuple[Path, Path, Units]:
+    """The model's folder, the folder of the peers' environments and files, and the units measured before."""
+    home = load_settings(options.home).home
+    work = home / "benchmarks" / "peers"
+    work.mkdir(parents=True, exist_ok=True)
+    units = Units(options.results, benchmark, describe_machine(), versions("llmagentos", "torch"), fresh=options.fresh)
+    return ModelLibrary(home).pull(options.model), work, units
+
+
+def measure_units(
+    units: Units, options: argparse.Namespace, wanted: dict[str, Callable[[], JSON]], everybody: list[Contender]
+) -> dict[str, JSON]:
+    """Measure what is wanted and not there yet; all contenders are ended."""
+    settings = {key: getattr(options, key) for key in ("model", "peers", "repetitions", "threads")}
+    try:
+        return {name: units.measure(name, settings, measure) for name, measure in wanted.items()}
+    finally:
+        for one in everybody:
+            one.close()
