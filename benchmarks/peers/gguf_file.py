@@ -57,10 +57,10 @@ def write_gguf(folder: Path, target: Path, kind: str) -> Path:
         weights = weights.astype(np.float32)
         for part, count in (("q_proj", heads), ("k_proj", kv_heads)):
             if part in name:
-                weights = _permuted(weights, count)
+                weights = permuted(weights, count)
         wide = weights.ndim == 2
         form = getattr(gguf.GGMLQuantizationType, kind if wide else "F32")
-        writer.add_tensor(_gguf_name(name), gguf.quants.quantize(weights, form), raw_dtype=form)
+        writer.add_tensor(gguf_name(name), gguf.quants.quantize(weights, form), raw_dtype=form)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -69,13 +69,14 @@ def write_gguf(folder: Path, target: Path, kind: str) -> Path:
     return target
 
 
-def _permuted(weights: Any, heads: int) -> Any:
+def permuted(weights: Any, heads: int) -> Any:
     """Rows as llama.cpp wants those of query and key: the halves of each head alternate."""
     rows = weights.shape[0]
     return weights.reshape(heads, 2, rows // heads // 2, -1).swapaxes(1, 2).reshape(weights.shape)
 
 
-def _gguf_name(name: str) -> str:
+def gguf_name(name: str) -> str:
+    """What llama.cpp calls the tensor that Hugging Face calls `name`."""
     stem = name.removesuffix(".weight")
     if stem in _TOP:
         return f"{_TOP[stem]}.weight"

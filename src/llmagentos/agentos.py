@@ -460,7 +460,9 @@ class Runtime:
                 self._kernel.close()
             if self._engine is not None:
                 self._engine.close()
-            self._kernel = self._engine = None
+            if self._embedder is not None:
+                self._embedder.close()
+            self._kernel = self._engine = self._embedder = None
             for name in ("episodes", "releases", "facts", "toolbox"):
                 self.__dict__.pop(name, None)
 

@@ -7,31 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-NAMES = {
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
-    "input_layernorm": "attn_norm",
-    "post_attention_layernorm": "ffn_norm",
-}
-
-
-def permuted(weights: Any, heads: int) -> Any:
-    """Rows as llama.cpp's converter orders those of query and key: the halves of each head alternate."""
-    rows = weights.shape[0]
-    return weights.reshape(heads, 2, rows // heads // 2, -1).swapaxes(1, 2).reshape(weights.shape)
-
-
-def gguf_name(name: str) -> str:
-    if not name.startswith("model.layers."):
-        return {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight"}[name]
-    _, _, layer, rest = name.split(".", 3)
-    return f"blk.{layer}.{NAMES[rest.removesuffix('.weight')]}.weight"
+from peers.gguf_file import gguf_name, permuted
 
 
 def write_gguf(source: Path, target: Path, *, quantised: bool = True, **overrides: Any) -> Path:

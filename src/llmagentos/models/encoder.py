@@ -98,6 +98,9 @@ class TextEncoder:
             pieces += [(number, tokens[at : at + room]) for at in range(0, len(tokens), room)]
         return self._embed(len(texts), sorted(pieces, key=lambda piece: len(piece[1])))
 
+    def close(self) -> None:
+        """There is nothing to give back."""
+
     @arithmetic
     def _embed(self, count: int, pieces: list[tuple[int, list[int]]]) -> list[list[float]]:
         sums_NH = torch.zeros(count, self.dimensions)

@@ -64,6 +64,10 @@ class Embedder(Protocol):
         """One vector for each text, in batches. `EngineError` for an empty one."""
         ...
 
+    def close(self) -> None:
+        """Give back what it holds: workers, connections."""
+        ...
+
 
 class Engine(Protocol):
     """Batched, streaming generation with an adapter named per request."""

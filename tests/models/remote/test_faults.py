@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from servers import Answer, FaultyServer, status, stream
 
+from llmagentos.agentos import AgentOS
 from llmagentos.errors import ConfigError, EngineError
 from llmagentos.models.remote.dialogue import DialogueRenderer
 from llmagentos.models.remote.engine import Price, RemoteEngine
@@ -233,3 +234,18 @@ def test_adapter_is_loaded_by_its_content_and_named_in_requests(
     assert one.adapters == ("r1",)
     one.unload_adapter("r1")
     assert faulty.bodies[2] == {"lora_name": loaded["lora_name"]}
+
+
+def test_a_servers_embedder_ends_with_the_system_and_opens_again(
+    faulty: FaultyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faulty.answers = [status(200, {"data": [{"index": 0, "embedding": [0.6, 0.8]}]})]
+    monkeypatch.setenv("LLMAGENTOS_REMOTE_URL", faulty.url)
+    monkeypatch.setenv("LLMAGENTOS_EMBEDDING_MODEL", "remote:m")
+    system = AgentOS(tmp_path / "home")
+    for _ in range(2):
+        assert system.llm().embed(["order"]) == [[0.6, 0.8]]
+        embedder = system.embedder
+        system.close()
+        with pytest.raises(EngineError, match="closed"):
+            embedder.embed(["order"])

@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 UNKNOWN_WINDOW = 2**31
 """Where the server does not say how much fits; it refuses what does not."""
 
+CLOSED = "The engine is closed; open the model again."
+
 
 @dataclass(frozen=True, slots=True)
 class Price:
@@ -189,6 +191,8 @@ class RemoteEngine:
         """One vector for each text, by the server's `/embeddings`."""
         if any(not text for text in texts):
             raise EngineError("An empty text has no embedding.")
+        if self._closed.is_set():
+            raise EngineError(CLOSED)
         answer = self._patiently(lambda: self._wire.post("/embeddings", {"model": self._model, "input": list(texts)}))
         try:
             found = sorted(answer["data"], key=lambda one: int(one["index"]))
@@ -204,7 +208,7 @@ class RemoteEngine:
         future: Future[Completion] = Future()
         with self._lock:
             if self._closed.is_set():
-                future.set_exception(EngineError("The engine is closed; open the model again."))
+                future.set_exception(EngineError(CLOSED))
                 return future
             self._open.add(future)
             self._workers.submit(self._serve, request, future, on_token)
