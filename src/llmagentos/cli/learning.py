@@ -15,11 +15,22 @@ from llmagentos.cli.releases import show_verdict
 from llmagentos.cli.screen import as_json, say
 from llmagentos.records.task import Split
 
+SHOWN = 5
+"""Records that were left out and are told of one by one."""
+
 
 @click.command()
 @click.argument("environment", required=False)
 @click.option("--env", "file", help="An environment of your own instead: ./my_env.py:MyEnv-v0.")
-@click.option("--data", "documents", is_flag=True, help="Instead: learn the documents of `llmagentos data`.")
+@click.option(
+    "--data",
+    "data",
+    is_flag=False,
+    flag_value="",
+    metavar="[FILE]",
+    help="Instead: learn requests with what is right to do, from a CSV, JSONL or Parquet file or a folder. Without "
+    "FILE: the documents of `llmagentos data`.",
+)
 @click.option(
     "--minutes", default=10.0, show_default=True, type=click.FloatRange(0.01, 100_000), help="Wall time to spend."
 )
@@ -32,7 +43,7 @@ def learn(
     context: click.Context,
     environment: str | None,
     file: str | None,
-    documents: bool,
+    data: str | None,
     minutes: float,
     learner: str,
     seed: int,
@@ -46,14 +57,16 @@ def learn(
     """
     from llmagentos.agent import Agent
 
-    if sum(bool(one) for one in (environment, file, documents)) != 1:
+    if sum(one is not None for one in (environment, file, data)) != 1:
         raise click.UsageError(
-            "Give one of: an environment such as SupportDesk-v0, --env ./my_env.py:MyEnv-v0, --data."
+            "Give one of: an environment such as SupportDesk-v0, --env ./my_env.py:MyEnv-v0, --data FILE, --data."
         )
     with progress() as show, writing(context, show) as system:
         if fresh:
             system.discard_checkpoints()
-        if documents:
+        if data:
+            file = requests_of(data, quiet=machine)
+        if data == "":
             verdict = Agent(system=system).train_model(minutes=minutes, on_progress=show).verdicts[0]
         else:
             verdict = Agent(system=system).learn(
@@ -65,6 +78,25 @@ def learn(
         return
     show_verdict(verdict)
     say(f"{live} is live." if verdict.released else f"{live} stays live.")
+
+
+def requests_of(path: str, *, quiet: bool) -> str:
+    """The environment of a file of requests; says what was read and what was left out unless `quiet`."""
+    from llmagentos.environments.registry import make, write_query
+    from llmagentos.environments.requests import NAME, RequestsEnvironment
+
+    environment = make(NAME + write_query({"data": path}))
+    assert isinstance(environment, RequestsEnvironment)
+    found = environment.requests
+    if quiet:
+        return environment.name
+    say(f"{environment.skill}: {found.summary}")
+    for one in found.left_out[:SHOWN]:
+        say(f"  left out: {one.source} {one.reason}")
+    more = len(found.left_out) - SHOWN + found.more_left_out
+    if more > 0:
+        say(f"  and {more:,} more")
+    return environment.name
 
 
 @click.command()

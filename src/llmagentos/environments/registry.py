@@ -13,7 +13,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
@@ -39,6 +39,8 @@ class EnvironmentEntry:
     """The optional part of the installation that it needs, if any."""
     downloads: str = ""
     """What it fetches when first made; empty when it needs no network."""
+    paths: tuple[str, ...] = ()
+    """Options that are files: the environment's name has them whole, its skill by their last part."""
 
 
 BUILT_IN: tuple[EnvironmentEntry, ...] = (
@@ -64,6 +66,33 @@ BUILT_IN: tuple[EnvironmentEntry, ...] = (
         "llmagentos.environments.function_calling:FunctionCalling",
         {"category": "comma-separated: simple, multiple, live_simple, irrelevance"},
         downloads="the bfcl-eval package, 2 MB",
+    ),
+    EnvironmentEntry(
+        "Requests-v0",
+        "your own requests with what is right to do: a label, a call or an answer",
+        "llmagentos.environments.requests:RequestsEnvironment",
+        {
+            "data": "a CSV, TSV, JSON, JSONL or Parquet file, or a folder of them",
+            "request, label, call, answer, split": "columns, where they are not called so",
+            "nothing": "labels that no tool fits, with commas (oos, out_of_scope)",
+            "tools": "a JSON file that describes the tools",
+            "instructions": "what the agent is told first",
+            "most": "most training requests of each label",
+        },
+        paths=("data", "tools"),
+    ),
+    EnvironmentEntry(
+        "GridWorld-v0",
+        "two rooms in words: take the key, open the door, walk to the goal",
+        "llmagentos.environments.grid_world:GridWorld",
+        {"size": "4 to 12", "level": "1: a goal alone; 2: key, door and goal"},
+    ),
+    EnvironmentEntry(
+        "TextGame-v0",
+        "a single-player game of TextArena, won or lost by its own rules",
+        "llmagentos.environments.text_game:TextGame",
+        {"name": "a game, such as GuessTheNumber or TowerOfHanoi", "...": "the game's own settings"},
+        extra="games",
     ),
     EnvironmentEntry(
         "Reasoning-v0",
@@ -117,11 +146,16 @@ def make(name: str, *, home: Path | None = None) -> LanguageEnvironment:
         registered = full_name = identifier
         _check_registered(registered)
         spec = gymnasium.registry[registered]
-    suffix = f"?{query}" if query else ""
+    suffix = short = f"?{query}" if query else ""
+    paths = next((entry.paths for entry in BUILT_IN if entry.name == registered), ())
+    if any(path in options for path in paths):
+        options |= {key: str(Path(str(options[key])).expanduser().resolve()) for key in paths if key in options}
+        suffix = write_query(options)
+        short = write_query({key: Path(str(one)).name if key in paths else one for key, one in options.items()})
     if home is not None and any(entry.downloads for entry in BUILT_IN if entry.name == registered):
         options["home"] = str(home)
     environment = _create(spec, options)
-    return _speak(environment, full_name + suffix, registered + suffix)
+    return _speak(environment, full_name + suffix, registered + short)
 
 
 def is_user_file(identifier: str) -> bool:
@@ -167,6 +201,11 @@ def _read_query(name: str, query: str) -> dict[str, JSON]:
         except ValueError:
             options[key] = text
     return options
+
+
+def write_query(options: dict[str, JSON]) -> str:
+    """Options as they follow an environment's name."""
+    return "?" + "&".join(f"{key}={quote(str(value), safe='/,:~ ')}" for key, value in options.items())
 
 
 def _check_registered(identifier: str) -> None:

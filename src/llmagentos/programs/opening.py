@@ -28,10 +28,12 @@ def opening(
 
 
 def system_text(instructions: str, tools: Sequence[ToolSpec]) -> str:
-    """Instructions, one line for each tool and one on how to call them."""
+    """Instructions, one line for each tool and one on how to call them; tools that are mere names share a line."""
     parts = [instructions.strip()] if instructions.strip() else []
     if tools:
-        parts += ["Tools:", *(f"- {describe_tool(tool)}" for tool in tools), CALL_FORM]
+        bare = ", ".join(describe_tool(tool) for tool in tools if _is_bare(tool))
+        parts += ["Tools:", *(f"- {describe_tool(tool)}" for tool in tools if not _is_bare(tool))]
+        parts += [f"- {bare}", CALL_FORM] if bare else [CALL_FORM]
     return "\n".join(parts)
 
 
@@ -47,6 +49,10 @@ def describe_tool(tool: ToolSpec) -> str:
     )
     purpose = tool.description.strip().rstrip(".")
     return (f"{purpose}: " if purpose else "") + f"{tool.name}({arguments})"
+
+
+def _is_bare(tool: ToolSpec) -> bool:
+    return not tool.description and not tool.parameters.get("properties")
 
 
 def _type_of(schema: JSON) -> str:

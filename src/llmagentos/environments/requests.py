@@ -1,0 +1,180 @@
+"""Requests-v0: a team's own requests, each with what is right to do: a label, a call, or an answer.
+
+In: a file or folder (`data`), which columns mean what, and replies. Out: reward for the right ones.
+It does not know file formats (`request_rows`) nor how cases are gathered and split (`request_cases`).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from llmagentos.environments.language import (
+    LanguageEnvironment,
+    Policy,
+    StepResult,
+    check_action,
+    check_draw,
+    check_options,
+    check_split,
+)
+from llmagentos.environments.request_cases import Case, Requests, Turn, gather, read_columns
+from llmagentos.environments.request_rows import read_rows
+from llmagentos.errors import ConfigError, EnvironmentFault
+from llmagentos.programs.parsing import parse_call, render_call
+from llmagentos.records.identity import JSON
+from llmagentos.records.message import ToolCall, ToolSpec
+from llmagentos.records.task import Split, Task
+
+NAME = "Requests-v0"
+OPTIONS = ("data", "request", "label", "answer", "call", "split", "nothing", "tools", "instructions", "most")
+
+CALL_INSTRUCTIONS = "Call the tool that fits the request. If none fits, say so."
+ANSWER_INSTRUCTIONS = "Answer the request."
+NOTHING_FITS = "No tool fits."
+"""The expert's reply where nothing is to be called."""
+
+_READ: dict[tuple[object, ...], Requests] = {}
+_READING = threading.Lock()
+_REMEMBERED = 4
+"""Files that a process keeps in memory."""
+
+
+class RequestsEnvironment(LanguageEnvironment):
+    """A conversation of one or several requests; each reply has to be the right one.
+
+    `data` is a file or folder. `request`, `label`, `answer`, `call` and `split` name columns that are called otherwise
+    than usual; `nothing` the labels (with commas) that no tool fits; `tools` a JSON file with specifications of the
+    tools; `instructions` replaces the system text; `most` limits training cases of each kind.
+    The reward is the share of turns that were right; success is that all were, strictly in their form too.
+    """
+
+    reply_tokens = 96
+
+    def __init__(self, **options: JSON) -> None:
+        super().__init__(NAME)
+        check_options(NAME, options, OPTIONS)
+        if not isinstance(options.get("data"), str):
+            raise ConfigError(f"{NAME} needs a file or folder: {NAME}?data=./tickets.jsonl")
+        self._options = options
+        self.requests = load(options)
+        self._tools = self._described(options.get("tools"))
+        self._case: Case | None = None
+        self._turn = self._right = 0
+        self._strict = True
+
+    @property
+    def task_options(self) -> dict[str, JSON]:
+        return {}
+
+    def tasks(self, split: Split, count: int, seed: int = 0) -> list[Task]:
+        """`count` different cases of `split`, fewer when it has no more; another `seed` shuffles otherwise."""
+        check_draw(split, count)
+        there_are = len(self.requests.cases[split])
+        chosen = random.Random(f"{NAME}/{split}/{seed}").sample(range(there_are), min(count, there_are))
+        return [self.task(split, position) for position in chosen]
+
+    def case(self, task: Task) -> Case:
+        """The case behind `task`."""
+        return self._choose(task.split, task.seed)
+
+    def expert(self, task: Task) -> Policy:
+        """Replies what is right, turn by turn."""
+        replies = iter([right_reply(turn) for turn in self.case(task).turns])
+        return lambda observation: next(replies, NOTHING_FITS)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        super().reset(seed=seed)
+        split = check_split((options or {}).get("split", "train"))
+        number = seed if seed is not None else int(self.np_random.integers(2**31))
+        self._case = self._choose(split, number)
+        self._turn, self._right, self._strict = 0, 0, True
+        usual = CALL_INSTRUCTIONS if self._tools else ANSWER_INSTRUCTIONS
+        instructions = str(self._options.get("instructions", usual))
+        return self._case.turns[0].request, {"instructions": instructions, "tools": self._tools}
+
+    def step(self, action: str) -> StepResult:
+        text = check_action(self.name, action, self._case is not None)
+        case = cast("Case", self._case)
+        strict, lenient = self._judge(case.turns[self._turn], text)
+        self._right += lenient
+        self._strict &= strict
+        self._turn += 1
+        reward = float(strict) / len(case.turns)
+        if self._turn < len(case.turns):
+            return case.turns[self._turn].request, reward, False, False, {}
+        self._case = None
+        right = self._right == len(case.turns)
+        return "", reward, True, False, {"success": right and self._strict, "lenient": right}
+
+    def _judge(self, turn: Turn, text: str) -> tuple[bool, bool]:
+        """Whether a reply is right strictly and leniently."""
+        parsed = parse_call(text, [tool.name for tool in self._tools])
+        if turn.call is not None:
+            if parsed.call is None or parsed.call.name != turn.call.name:
+                return False, False
+            exact = parsed.well_formed and parsed.call.arguments == turn.call.arguments
+            return exact, exact or _loose(parsed.call.arguments) == _loose(turn.call.arguments)
+        if not parsed.is_message or not text.strip():
+            return False, False
+        if not turn.words:
+            return True, True
+        return text.strip() == turn.words, _loose(text) == _loose(turn.words)
+
+    def _choose(self, split: Split, number: int) -> Case:
+        cases = self.requests.cases[split]
+        if not cases:
+            raise EnvironmentFault(f"{self.name} has no requests in the split {split}.")
+        return cases[number % len(cases)]
+
+    def _described(self, path: JSON) -> tuple[ToolSpec, ...]:
+        """The tools that the cases call, as a file of the user's describes them where it does."""
+        if path is None:
+            return self.requests.tools
+        try:
+            specs = msgspec.json.decode(Path(str(path)).expanduser().read_bytes(), type=list[ToolSpec])
+        except (OSError, msgspec.MsgspecError) as problem:
+            raise ConfigError(f"tools={path}: no list of tools with name, description, parameters: {problem}") from None
+        known = {spec.name for spec in specs}
+        missing = [tool.name for tool in self.requests.tools if tool.name not in known]
+        if missing:
+            raise ConfigError(f"tools={path} does not describe {', '.join(missing[:5])}, which requests call.")
+        return tuple(specs)
+
+
+def right_reply(turn: Turn) -> str:
+    """The one strictly right reply to a turn."""
+    if turn.call is not None:
+        return render_call(ToolCall(turn.call.name, turn.call.arguments))
+    return turn.words or NOTHING_FITS
+
+
+def load(options: dict[str, JSON]) -> Requests:
+    """The cases of `options["data"]`; a process reads a file once, and again when it was changed."""
+    path = Path(str(options["data"])).expanduser().resolve()
+    most = options.get("most", 0)
+    if not isinstance(most, int) or most < 0:
+        raise ConfigError(f"{NAME}: most={most!r} is no number of training cases.")
+    columns = read_columns(options)
+    state = path.stat() if path.exists() else None
+    key = (path, columns, most, state and (state.st_mtime_ns, state.st_size))
+    with _READING:
+        if key not in _READ:
+            found = Requests()
+            rows = read_rows(path, lambda one: found.leave_out(one.source, one.reason))
+            gather(rows, columns, found, most_of_a_kind=most)
+            while len(_READ) >= _REMEMBERED:
+                del _READ[next(iter(_READ))]
+            _READ[key] = found
+        return _READ[key]
+
+
+def _loose(value: JSON) -> str:
+    """What is left where case, white space and the order of names do not count."""
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return " ".join(text.lower().split())

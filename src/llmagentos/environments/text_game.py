@@ -1,0 +1,148 @@
+"""TextGame-v0: the single-player games of TextArena by name; won or lost by the game's own rules.
+
+In: the agent's moves as the game's prompt asks for them. Out: what the game says, and its reward at the end.
+The games draw from Python's global random numbers: here every game has its own, put in place for each of its turns.
+It does not know any game.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import random
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from llmagentos.environments.adapter import split_seed
+from llmagentos.environments.language import LanguageEnvironment, StepResult, check_action, check_split
+from llmagentos.errors import ConfigError, EnvironmentFault, LLMAgentOSError, MissingExtraError
+from llmagentos.records.identity import JSON
+
+NAME = "TextGame-v0"
+
+MOST_CHARACTERS = 4_000
+"""A longer reply is cut before it reaches the game."""
+
+_EVALUATES = re.compile(r"\b(?:eval|exec|parse_expr|sympify)\(")
+_DICE = threading.RLock()
+
+
+class TextGame(LanguageEnvironment):
+    """The game `name`, such as GuessTheNumber or TowerOfHanoi; every other option is one of its own settings."""
+
+    reply_tokens = 24
+
+    def __init__(self, **options: JSON) -> None:
+        super().__init__(NAME)
+        self._options = options
+        self._game = make_game(options)
+        self._random: Any = None
+        self._running = self._clean = False
+
+    @property
+    def task_options(self) -> dict[str, JSON]:
+        return dict(self._options)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        super().reset(seed=seed)
+        chosen = dict(options or {})
+        split = check_split(chosen.pop("split", "train"))
+        changed = {name: value for name, value in chosen.items() if self._options.get(name) != value}
+        if changed:
+            raise ConfigError(f"{NAME} was made with {self._options}; a task cannot change it to {changed}.")
+        number = seed if seed is not None else int(self.np_random.integers(2**31))
+        self._random = random.Random(split_seed(split, number)).getstate()
+        with self._own_dice("started"):
+            self._game.reset(num_players=1, seed=split_seed(split, number))
+            said = self._heard()
+        self._running = self._clean = True
+        rules = [text for kind, text in said if kind == "PROMPT"]
+        seen = [text for kind, text in said if kind != "PROMPT"]
+        return "\n".join(seen) or "Begin.", {"instructions": "\n".join(rules), "tools": ()}
+
+    def step(self, action: str) -> StepResult:
+        text = check_action(self.name, action, self._running)
+        with self._own_dice("played on"):
+            over, _ = self._game.step(text[:MOST_CHARACTERS])
+            said = self._heard()
+            rewards, infos = self._game.close() if over else ({}, {})
+        seen = "\n".join(heard for kind, heard in said if kind != "PLAYER_ACTION")
+        # An invalid move is told by the game's administration; it may be made good once and is no clean play.
+        self._clean &= not any(kind == "GAME_ADMIN" for kind, _ in said)
+        if not over:
+            return seen, 0.0, False, False, {}
+        self._running = False
+        reward = min(1.0, max(0.0, float((rewards or {}).get(0, 0.0))))
+        foul = bool(infos.get(0, {}).get("invalid_move", False))
+        won = reward == 1.0 and not foul
+        return "", 0.0 if foul else reward, True, False, {"success": won and self._clean, "lenient": won}
+
+    def _heard(self) -> list[tuple[str, str]]:
+        """Kind and text of everything said since the last turn, each line without needless space."""
+        _, messages = self._game.get_observation()
+        return [(kind.name, text.strip()) for _, text, kind in messages]
+
+    @contextmanager
+    def _own_dice(self, doing: str) -> Iterator[None]:
+        """Python's random numbers are the game's own meanwhile; whatever it raises is a fault."""
+        with _DICE:
+            outside = random.getstate()
+            random.setstate(self._random)
+            try:
+                yield
+            except LLMAgentOSError:
+                raise
+            except Exception as problem:
+                raise EnvironmentFault(
+                    f"{self._options.get('name')} could not be {doing}: {type(problem).__name__}: {problem}"
+                ) from problem
+            finally:
+                self._random = random.getstate()
+                random.setstate(outside)
+
+
+def make_game(options: dict[str, JSON]) -> Any:
+    """The game, without TextArena's wrappers. `ConfigError` for one that cannot be played here."""
+    try:
+        arena: Any = importlib.import_module("textarena")
+    except ImportError as problem:
+        raise MissingExtraError(NAME, "games") from problem
+    registry = importlib.import_module("textarena.envs.registration").ENV_REGISTRY
+    name = options.get("name")
+    if not isinstance(name, str):
+        raise ConfigError(f"{NAME} needs a game. Write {NAME}?name=GuessTheNumber.")
+    full = name if re.search(r"-v\d", name) else f"{name}-v0"
+    raw = full if full.endswith("-raw") else f"{full}-raw"
+    if raw not in registry:
+        near = [one for one in sorted(registry) if one.startswith(name[:4]) and not one.endswith(("-raw", "-train"))]
+        raise ConfigError(f"TextArena has no game {name!r}.{' It has: ' + ', '.join(near[:8]) + '.' if near else ''}")
+    settings = {key: value for key, value in options.items() if key != "name"}
+    try:
+        game = arena.make(raw, **settings)
+        game = getattr(game, "env", game)
+        with _DICE:
+            outside = random.getstate()
+            try:
+                game.reset(num_players=1, seed=0)
+            finally:
+                random.setstate(outside)
+    except (AssertionError, ImportError) as problem:
+        raise ConfigError(f"{name} cannot be played alone or lacks a part: {problem}") from problem
+    except (TypeError, ValueError, KeyError) as problem:
+        raise ConfigError(f"{name} does not take {settings}: {problem}") from problem
+    _refuse_evaluation(name, game)
+    return game
+
+
+def _refuse_evaluation(name: str, game: Any) -> None:
+    """Raise `ConfigError` for a game that would run a reply as code in this process."""
+    try:
+        source = inspect.getsource(sys.modules[type(game).__module__])
+    except (OSError, TypeError, KeyError) as problem:
+        raise ConfigError(f"{NAME}: the rules of {name!r} cannot be read.") from problem
+    if _EVALUATES.search(source):
+        raise ConfigError(f"{NAME}: {name!r} would execute replies as Python code, which only a sandbox may do.")

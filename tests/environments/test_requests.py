@@ -1,0 +1,358 @@
+"""A team's file becomes tasks: every format, every bad row by its line, and nothing held out that was seen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmagentos.environments.registry import make, write_query
+from llmagentos.environments.request_cases import Columns, Requests, gather, tools_of
+from llmagentos.environments.request_rows import read_rows
+from llmagentos.environments.requests import NAME, RequestsEnvironment, right_reply
+from llmagentos.errors import ConfigError, EnvironmentFault, MissingExtraError, NotFoundError, SourceError
+from llmagentos.records.message import ToolCall
+from llmagentos.records.task import SPLITS, Task, reset_options
+
+TOPICS = ("refund", "address", "delay")
+
+
+def tickets(count: int = 200) -> list[dict[str, Any]]:
+    return [{"text": f"Request {n} about my {TOPICS[n % 3]}", "label": TOPICS[n % 3]} for n in range(count)]
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def opened(path: Path, **options: Any) -> RequestsEnvironment:
+    env = make(NAME + write_query({"data": str(path), **options}))
+    assert isinstance(env, RequestsEnvironment)
+    return env
+
+
+def read(path: Path, columns: Columns | None = None, **options: Any) -> Requests:
+    found = Requests()
+    return gather(
+        read_rows(path, lambda one: found.leave_out(one.source, one.reason)), columns or Columns(), found, **options
+    )
+
+
+def begun(env: RequestsEnvironment, task: Task) -> tuple[str, dict[str, Any]]:
+    return env.reset(seed=task.seed, options=reset_options(task))
+
+
+def as_csv(path: Path) -> None:
+    path.write_text("text,label\n" + "".join(f'"{row["text"]}",{row["label"]}\n' for row in tickets()))
+
+
+def as_semicolons(path: Path) -> None:
+    path.write_text("\ufefftext;label\n" + "".join(f"{row['text']};{row['label']}\n" for row in tickets()), "utf-8")
+
+
+def as_tsv(path: Path) -> None:
+    path.write_text("text\tlabel\n" + "".join(f"{row['text']}\t{row['label']}\n" for row in tickets()))
+
+
+def as_json(path: Path) -> None:
+    path.write_text(json.dumps(tickets()))
+
+
+def as_parquet(path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="the extra `data` is not installed")
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.Table.from_pylist(tickets()), path)
+
+
+def as_numbered_arrow(path: Path) -> None:
+    """As Hugging Face's `save_to_disk`: labels are numbers, their names stand in the schema."""
+    pyarrow = pytest.importorskip("pyarrow", reason="the extra `data` is not installed")
+    features = {"label": {"names": list(TOPICS), "_type": "ClassLabel"}, "text": {"_type": "Value"}}
+    table = pyarrow.Table.from_pylist([{**row, "label": TOPICS.index(row["label"])} for row in tickets()])
+    table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    with pyarrow.OSFile(str(path), "wb") as file, pyarrow.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+
+
+@pytest.mark.parametrize(
+    ("name", "fill"),
+    [
+        ("t.jsonl", lambda path: write(path, tickets())),
+        ("t.csv", as_csv),
+        ("semicolons.csv", as_semicolons),
+        ("t.tsv", as_tsv),
+        ("t.json", as_json),
+        ("t.parquet", as_parquet),
+        ("t.arrow", as_numbered_arrow),
+    ],
+)
+def test_every_format_gives_the_same_cases(tmp_path: Path, name: str, fill: Any) -> None:
+    fill(tmp_path / name)
+    found = read(tmp_path / name)
+    plain = read(write(tmp_path / "plain.jsonl", tickets()))
+    turns = {split: [case.turns for case in cases] for split, cases in found.cases.items()}
+    assert turns == {split: [case.turns for case in cases] for split, cases in plain.cases.items()}
+    assert not found.left_out
+    assert [tool.name for tool in found.tools] == sorted(TOPICS)
+    assert len(found.cases["train"]) > len(found.cases["report"]) > 8
+
+
+def test_expert_is_right_and_others_are_not(tmp_path: Path) -> None:
+    env = opened(write(tmp_path / "t.jsonl", tickets()))
+    for split in SPLITS:
+        for task in env.tasks(split, 5):
+            seen, info = begun(env, task)
+            topic = seen.split()[-1]
+            assert [tool.name for tool in info["tools"]] == sorted(TOPICS)
+            assert env.step(env.expert(task)(seen)) == ("", 1.0, True, False, {"success": True, "lenient": True})
+            begun(env, task)
+            lenient = env.step(f'I call {{"{topic}": {{}}}} now')
+            assert lenient[1:] == (0.0, True, False, {"success": False, "lenient": True})
+            for wrong in ("No tool fits.", '{"other": {}}', "{", ""):
+                begun(env, task)
+                assert env.step(wrong)[4] == {"success": False, "lenient": False}
+
+
+def test_tasks_are_different_ones_and_seeds_draw_others(tmp_path: Path) -> None:
+    env = opened(write(tmp_path / "t.jsonl", tickets()))
+    tasks = env.tasks("train", 1000)
+    assert len({task.key for task in tasks}) == len(tasks) == len(env.requests.cases["train"])
+    assert env.tasks("train", 20, 1) != env.tasks("train", 20, 2) != env.tasks("train", 20, 1)
+    assert env.tasks("gate", 5, 3) == env.tasks("gate", 5, 3)
+
+
+def test_bad_rows_are_told_by_their_line_and_left_out(tmp_path: Path) -> None:
+    lines = [json.dumps(row) for row in tickets()]
+    bad = ["{", "[1, 2]", '{"text": "no label"}', '{"label": "x"}', '{"text": " ", "label": "x"}']
+    bad += ['{"text": "q", "label": {"a": 1}}', '{"text": "q2", "label": "!!!"}', '{"text": "q3", "call": "book(4)"}']
+    bad += [json.dumps({"text": "x" * 9000, "label": "a"}), '{"text": "q4", "call": {"a": {}, "b": {}}}']
+    (tmp_path / "t.jsonl").write_text("\n".join(bad + lines) + "\n")
+    found = read(tmp_path / "t.jsonl")
+    assert [one.source for one in found.left_out] == [f"t.jsonl:{n}" for n in range(1, len(bad) + 1)]
+    reasons = " | ".join(one.reason for one in found.left_out)
+    for word in ("no JSON", "JSON list", "not what is right", "no request", "empty", "dict", "'!!!'", "9,000", "form"):
+        assert word in reasons
+    assert found.summary.startswith("200 requests (")
+    assert found.summary.endswith(f"{len(bad)} left out")
+
+
+def test_bad_lines_of_a_table_are_told(tmp_path: Path) -> None:
+    rows = "".join(f"Question {n},refund\n" for n in range(99))
+    (tmp_path / "t.csv").write_bytes(b"text,label\nonly one\na,b,c\nM\xfcller,refund\n\n" + rows.encode())
+    found = read(tmp_path / "t.csv")
+    assert [one.source for one in found.left_out] == ["t.csv:2", "t.csv:3", "t.csv:4"]
+    assert "UTF-8" in found.left_out[2].reason
+
+
+def test_same_words_stand_once_and_contradictions_not_at_all(tmp_path: Path) -> None:
+    rows = [{**row, "split": "test" if n % 2 else "train"} for n, row in enumerate(tickets())]
+    rows += [{"text": "request 1 about my ADDRESS!", "label": "address", "split": "train"}]  # stood in test
+    rows += [{"text": rows[4]["text"], "label": rows[4]["label"], "split": "test"}]  # stood in training
+    rows += [{"text": rows[6]["text"], "label": "delay", "split": "train"}]  # contradicts
+    found = read(write(tmp_path / "t.jsonl", rows))
+    held = {case.turns[0].request for split in ("gate", "report") for case in found.cases[split]}  # type: ignore[index]
+    kept = {case.turns[0].request for split in ("train", "development") for case in found.cases[split]}  # type: ignore[index]
+    assert "request 1 about my ADDRESS!" in kept
+    assert rows[1]["text"] not in held | kept
+    assert rows[4]["text"] in kept
+    assert rows[6]["text"] not in held | kept
+    reasons = {one.source: one.reason for one in found.left_out}
+    assert "for training" in reasons["t.jsonl:2"]
+    assert "says the same" in reasons["t.jsonl:202"]
+    assert "something else" in reasons["t.jsonl:203"]
+    assert "contradicted" in reasons["t.jsonl:7"]
+
+
+def test_splits_of_a_folder_are_kept(tmp_path: Path) -> None:
+    rows = tickets(400)
+    write(tmp_path / "train-00000-of-00001.jsonl", rows[:200])
+    (tmp_path / "validation").mkdir()
+    write(tmp_path / "validation" / "data.jsonl", rows[200:300])
+    write(tmp_path / "test.jsonl", rows[300:])
+    found = read(tmp_path)
+    assert [case.turns[0].request for case in found.cases["train"]] == [row["text"] for row in rows[:200]]
+    assert len(found.cases["development"]) == 100
+    gate, report = (len(found.cases[split]) for split in ("gate", "report"))
+    assert gate + report == 100
+    assert min(gate, report) > 30
+
+
+def test_what_a_file_does_not_split_is_split(tmp_path: Path) -> None:
+    rows = tickets(400)
+    for row in rows[200:]:
+        row["split"] = "test"
+    found = read(write(tmp_path / "t.jsonl", rows))
+    held = {case.turns[0].request for split in ("gate", "report") for case in found.cases[split]}  # type: ignore[index]
+    assert held == {row["text"] for row in rows[200:]}
+    assert len(found.cases["development"]) > 5
+
+
+def test_nothing_fits_where_the_label_says_so(tmp_path: Path) -> None:
+    rows = [{**row, "label": "oos" if n % 4 == 0 else row["label"]} for n, row in enumerate(tickets())]
+    env = opened(write(tmp_path / "t.jsonl", rows))
+    outside = next(task for task in env.tasks("train", 200) if env.case(task).turns[0].call is None)
+    for reply, right in (("I cannot help with that.", True), ('{"refund": {}}', False), ("", False)):
+        begun(env, outside)
+        assert env.step(reply)[4] == {"success": right, "lenient": right}
+    assert "oos" not in {tool.name for tool in env.requests.tools}
+    other = opened(tmp_path / "t.jsonl", nothing="none")
+    assert "oos" in {tool.name for tool in other.requests.tools}
+
+
+def bookings(count: int = 120) -> list[dict[str, Any]]:
+    return [
+        {
+            "turns": [
+                {"request": f"A table, it is case {n}", "answer": "For how many people?"},
+                {"request": f"{n} people please", "call": json.dumps({"book": {"people": n, "when": "today"}})},
+            ]
+        }
+        for n in range(count)
+    ]
+
+
+def test_conversations_are_played_turn_by_turn(tmp_path: Path) -> None:
+    env = opened(write(tmp_path / "t.jsonl", bookings()))
+    (tool,) = env.requests.tools
+    assert tool.parameters["properties"] == {"people": {"type": "integer"}, "when": {"type": "string"}}
+    assert tool.parameters["required"] == ["people", "when"]
+    (task,) = env.tasks("report", 1)
+    first, second = env.case(task).turns
+    assert second.call is not None
+    number = second.call.arguments["people"]
+    seen, _ = begun(env, task)
+    assert env.step("for how many  people?")[:4] == (second.request, 0.0, False, False)
+    assert env.step(right_reply(second))[1:] == (0.5, True, False, {"success": False, "lenient": True})
+    begun(env, task)
+    assert env.step(right_reply(first))[1] == 0.5
+    near = json.dumps({"book": {"when": "Today", "people": number}})
+    assert env.step(near)[4] == {"success": False, "lenient": True}
+    expert = env.expert(task)
+    seen, _ = begun(env, task)
+    seen, *_ = env.step(expert(seen))
+    assert env.step(expert(seen))[4] == {"success": True, "lenient": True}
+    with pytest.raises(EnvironmentFault, match="reset"):
+        env.step("more")
+
+
+def test_answers_in_words_need_no_tools(tmp_path: Path) -> None:
+    rows = [{"question": f"What is {n} plus {n}?", "answer": str(2 * n)} for n in range(150)]
+    env = opened(write(tmp_path / "t.jsonl", rows))
+    (task,) = env.tasks("train", 1)
+    _, info = begun(env, task)
+    assert info == {"instructions": "Answer the request.", "tools": ()}
+    assert env.step(right_reply(env.case(task).turns[0]))[4] == {"success": True, "lenient": True}
+
+
+def test_columns_are_named_by_options(tmp_path: Path) -> None:
+    rows = [{"text": "wrong", "body": f"Mail {n}", "team": "sales" if n % 2 else "support"} for n in range(150)]
+    env = opened(write(tmp_path / "t.jsonl", rows), request="body", label="team", instructions="Who does it?")
+    (task,) = env.tasks("train", 1)
+    seen, info = begun(env, task)
+    assert seen.startswith("Mail ")
+    assert info["instructions"] == "Who does it?"
+    with pytest.raises(ConfigError, match="one right reply"):
+        opened(tmp_path / "t.jsonl", label="team", answer="body")
+
+
+def test_tools_are_described_by_a_file(tmp_path: Path) -> None:
+    data = write(tmp_path / "t.jsonl", tickets())
+    described = tmp_path / "tools.json"
+    described.write_text(json.dumps([{"name": topic, "description": f"about a {topic}"} for topic in TOPICS]))
+    env = opened(data, tools=str(described))
+    _, info = begun(env, env.tasks("train", 1)[0])
+    assert [tool.description for tool in info["tools"]] == [f"about a {topic}" for topic in TOPICS]
+    described.write_text('[{"name": "refund"}]')
+    with pytest.raises(ConfigError, match="address"):
+        opened(data, tools=str(described))
+    described.write_text("{}")
+    with pytest.raises(ConfigError, match="no list"):
+        opened(data, tools=str(described))
+
+
+def test_most_keeps_so_many_of_each_label_in_training_only(tmp_path: Path) -> None:
+    found = read(write(tmp_path / "t.jsonl", tickets(600)), most_of_a_kind=7)
+    labels = [case.turns[0].call.name for case in found.cases["train"] if case.turns[0].call]
+    assert {topic: labels.count(topic) for topic in TOPICS} == dict.fromkeys(TOPICS, 7)
+    assert len(found.cases["report"]) > 30
+
+
+def test_skill_is_named_shortly_and_environment_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "my tickets.jsonl", tickets())
+    monkeypatch.chdir(tmp_path)
+    env = make("Requests-v0?data=./my%20tickets.jsonl")
+    assert env.skill == "Requests-v0?data=my tickets.jsonl"
+    monkeypatch.chdir("/")
+    again = make(env.tasks("train", 1)[0].environment)
+    assert again.name == env.name
+    assert again.tasks("report", 3) == env.tasks("report", 3)
+
+
+def test_changed_file_is_read_again(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.jsonl", tickets())
+    before = opened(path).requests
+    assert opened(path).requests is before
+    write(path, tickets(300))
+    assert opened(path).requests is not before
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_too_few_requests_say_what_is_missing(tmp_path: Path, count: int) -> None:
+    with pytest.raises(SourceError, match=r"nothing for .*40 the least"):
+        opened(write(tmp_path / "t.jsonl", tickets(count)))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("t.jsonl", "", "nothing for train"),
+        ("t.csv", "", "first line"),
+        ("t.csv", "a,a\n1,2\n", "each column once"),
+        ("t.json", "{", "no JSON"),
+        ("t.json", '{"train": 4}', "list of objects"),
+        ("t.xlsx", "x", "no kind"),
+        ("t.parquet", "not parquet", "damaged|optional part"),
+    ],
+)
+def test_file_that_cannot_be_used_says_why(tmp_path: Path, name: str, content: str, said: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises((SourceError, MissingExtraError), match=said):
+        opened(tmp_path / name)
+
+
+def test_nothing_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="gone"):
+        opened(tmp_path / "gone.jsonl")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match="holds no data"):
+        opened(tmp_path / "empty")
+    with pytest.raises(ConfigError, match="needs a file"):
+        make("Requests-v0")
+
+
+def test_tools_know_what_every_call_has() -> None:
+    from llmagentos.environments.request_cases import Case, Turn
+
+    calls = [ToolCall("a", {"x": 1, "y": "k"}), ToolCall("a", {"x": 2.5}), ToolCall("b")]
+    first, second = tools_of([Case("p", (Turn("q", call),)) for call in calls])
+    assert first.parameters["properties"] == {"x": {"type": "number"}, "y": {"type": "string"}}
+    assert first.parameters["required"] == ["x"]
+    assert second.parameters["properties"] == {}
+
+
+def test_real_intents_are_read_as_they_lie(clinc: Path, tmp_path: Path) -> None:
+    data = json.loads((clinc / "data_full.json").read_text())
+    names = {"train": "train", "val": "validation", "test": "test"}
+    rows = [{"text": t, "intent": i, "split": names[s]} for s in names for t, i in data[s]]
+    rows += [{"text": t, "intent": i, "split": names[s]} for s in names for t, i in data[f"oos_{s}"]]
+    env = opened(write(tmp_path / "clinc.jsonl", rows), most=50)
+    assert len(env.requests.tools) == 150
+    train = env.requests.cases["train"]
+    assert len(train) == 150 * 50 + 50
+    held = sum(len(env.requests.cases[split]) for split in ("gate", "report"))  # type: ignore[index]
+    assert held > 5400
+    assert len(env.requests.left_out) < 100
