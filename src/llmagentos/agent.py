@@ -15,6 +15,7 @@ from llmagentos.agentos import AgentOS
 from llmagentos.errors import ConfigError, LearningError, NotFoundError
 from llmagentos.records.episode import Episode
 from llmagentos.records.generation import Sampling
+from llmagentos.records.identity import JSON
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Verdict
 from llmagentos.records.task import Split, Task
@@ -215,7 +216,7 @@ class Agent:
         handle = self.system.kernel.submit(
             ProcessSpec(
                 program="react",
-                arguments={"goal": task, "tools": self._tool_specs()},
+                arguments=self._react(goal=task, tools=self._tool_specs()),
                 release=release.id,
                 adapter=adapter,
                 sampling=Sampling(max_tokens=max_tokens),
@@ -280,9 +281,13 @@ class Agent:
         else:
             release, adapter = self.system.serving()
             settings = sampling or Sampling(max_tokens=reply, seed=seed)
-            policy = Policy(release.id, adapter, program, sampling=settings)
+            arguments = self._react() if program == "react" else {}
+            policy = Policy(release.id, adapter, program, arguments, settings)
         rollouts = Rollouts(self.system.kernel)
         return Runs(tuple(rollouts.play(chosen, policy, stage=f"running {name}", on_progress=on_progress)))
+
+    def _react(self, **arguments: JSON) -> dict[str, JSON]:
+        return {**arguments, "constrained": True} if self.system.settings.constrained else arguments
 
     def _tool_specs(self) -> list[dict[str, Any]]:
         known = {spec.name: asdict(spec) for spec in self.system.toolbox.specs} if self.tools else {}

@@ -342,6 +342,7 @@ class Runtime:
         return TorchEngine.load(
             self._folder(self._settings.model, on_progress),
             threads=self._settings.threads,
+            device=self._settings.device,
             precision=self._settings.precision,
             kernels=self._settings.kernels,
         )

@@ -48,12 +48,16 @@ class Settings:
     """Source of the base model (`LLMAGENTOS_MODEL`)."""
     threads: int = 0
     """Threads of the engine; 0 takes every core this process may use (`LLMAGENTOS_THREADS`)."""
+    device: str = "cpu"
+    """Where the model is computed: cpu, cuda or one of several as cuda:1 (`LLMAGENTOS_DEVICE`)."""
     embedding_model: str = EMBEDDING_MODEL
     """Source of the text encoder, or `remote:NAME` for one of the server (`LLMAGENTOS_EMBEDDING_MODEL`)."""
     precision: str = "auto"
     """Precision of the engine: auto, fp32, bf16 or int8 (`LLMAGENTOS_PRECISION`)."""
     kernels: Path | None = None
     """Folder of the engine's compiled kernels: in the home unless `LLMAGENTOS_KERNELS` says another, None for `off`."""
+    constrained: bool = False
+    """Whether agents say nothing but well-formed calls of the tools there are, or words (`LLMAGENTOS_CONSTRAINED`)."""
     remote: RemoteSettings | None = None
     """The server of models named `remote:NAME`; None where none is set."""
 
@@ -67,11 +71,27 @@ def load_settings(home: str | Path | None = None, model: str | None = None) -> S
         home=folder,
         model=model or os.environ.get("LLMAGENTOS_MODEL") or DEFAULT_MODEL,
         embedding_model=os.environ.get("LLMAGENTOS_EMBEDDING_MODEL") or EMBEDDING_MODEL,
-        threads=int(os.environ.get("LLMAGENTOS_THREADS") or 0),
+        threads=_threads(),
+        device=os.environ.get("LLMAGENTOS_DEVICE") or "cpu",
         precision=os.environ.get("LLMAGENTOS_PRECISION") or "auto",
         kernels=None if kernels == "off" else Path(kernels).expanduser().resolve(),
+        constrained=_switch("LLMAGENTOS_CONSTRAINED"),
         remote=remote_settings(),
     )
+
+
+def _threads() -> int:
+    value = os.environ.get("LLMAGENTOS_THREADS") or "0"
+    if not value.isdecimal():
+        raise ConfigError(f"LLMAGENTOS_THREADS is {value!r}; it is a number of threads, 0 for every core.")
+    return int(value)
+
+
+def _switch(name: str) -> bool:
+    value = (os.environ.get(name) or "off").lower()
+    if value not in ("on", "off", "1", "0"):
+        raise ConfigError(f"{name} is {value!r}; it is on or off.")
+    return value in ("on", "1")
 
 
 def remote_settings() -> RemoteSettings | None:

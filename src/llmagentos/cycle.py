@@ -137,6 +137,7 @@ class Cycle:
         return Skill(
             environment.skill,
             environment.name,
+            arguments={"constrained": True} if self.parts.settings.constrained else {},
             sampling=Sampling(max_tokens=environment.reply_tokens),
             limits=Limits(),
             gate_tasks=self.settings.gate_tasks,
@@ -290,7 +291,7 @@ class Cycle:
         live = self.parts.releases.live()
         adapter = self.candidate_adapter(candidate)
         name = f"candidate:{candidate.id}"
-        self.engine.serve(name, adapter)
+        self.engine.serve(name, adapter, released=True)
         try:
             matches = self._matches(candidate, live, name)
             series = [one for match in matches for one in match.series.values()]
@@ -373,7 +374,7 @@ class Cycle:
     def _serve(self, release: Release) -> str | None:
         adapter = None if release.id in self.engine.adapters else self.adapter(release)
         if adapter is not None:
-            self.engine.serve(release.id, adapter)
+            self.engine.serve(release.id, adapter, released=True)
         return release.id if release.id in self.engine.adapters else None
 
     def _suite(self, env: LanguageEnvironment) -> SkillSuite:
@@ -413,6 +414,7 @@ class Cycle:
             evaluate=source.evaluate,
             store=self.parts.store.blobs.put,
             checkpoint=checkpoint,
+            constraints=self.engine.constraints,
         )
 
     def _work(

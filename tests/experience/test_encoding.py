@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from llmagentos.errors import StoreError
 from llmagentos.experience.encoding import FORMAT, FORMAT_JSON, decode, encode
 from llmagentos.records.episode import Episode, Step
+from llmagentos.records.generation import Grammar
 from llmagentos.records.task import Reward, Task
 from llmagentos.records.transcript import Segment, Transcript
 
@@ -24,7 +26,8 @@ def segments(draw: st.DrawFn) -> Segment:
         return Segment("prompt", tokens)
     width = draw(st.sampled_from([16, 32, 64]))
     floats = st.floats(max_value=0, allow_nan=False, width=width)  # type: ignore[arg-type]
-    return Segment("sampled", tokens, tuple(draw(floats) for _ in tokens))
+    grammar = draw(st.none() | st.builds(Grammar, st.just("regex"), any_text))
+    return Segment("sampled", tokens, tuple(draw(floats) for _ in tokens), grammar)
 
 
 episodes = st.builds(
@@ -53,6 +56,18 @@ def test_encoding_keeps_half_surrogates_that_models_write() -> None:
     version, body = encode(episode)
     assert version == FORMAT_JSON
     assert decode(version, body) == episode
+
+
+def test_encoding_reads_what_was_stored_before_there_were_grammars() -> None:
+    episode = Episode("e", Task("X-v0", 1), Transcript("m", (Segment("prompt", (1, 2)), Segment("sampled", (3,)))))
+    bare, packed, _ = msgspec.msgpack.decode(encode(episode)[1])
+    assert decode(FORMAT, msgspec.msgpack.encode([bare, [segment[:5] for segment in packed]])) == episode
+
+
+def test_encoding_keeps_a_grammar_once() -> None:
+    grammar = Grammar("lark", "x" * 5000)
+    segments = tuple(Segment("sampled", (n,), None, grammar) for n in range(20))
+    assert len(encode(Episode("e", Task("X-v0", 1), Transcript("m", segments)))[1]) < 7000
 
 
 def test_encoding_spends_two_bytes_a_token_and_four_a_logprob() -> None:

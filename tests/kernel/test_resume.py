@@ -240,11 +240,13 @@ def interrupted(build: Any, spec: ProcessSpec, hold: Hold | None = None, **optio
     hold.crash(kernel)
 
 
-def test_resumed_run_equals_the_uninterrupted_one(build: Any, store: Any) -> None:
+@pytest.mark.parametrize("constrained", [False, True])
+def test_resumed_run_equals_the_uninterrupted_one(build: Any, store: Any, constrained: bool) -> None:
     from llmagentos.kernel.kernel import Kernel
 
     task = Task("Counter-v0", 5, options={"turns": 4})
-    spec = ProcessSpec("react", task=task, sampling=Sampling(seed=9, temperature=1.0))
+    arguments = {"constrained": constrained}
+    spec = ProcessSpec("react", arguments, task=task, sampling=Sampling(seed=9, temperature=1.0))
     whole = build(lambda prompt: f"n{len(prompt)}").submit(spec).result(10)
 
     class Third(Hold):
@@ -264,7 +266,10 @@ def test_resumed_run_equals_the_uninterrupted_one(build: Any, store: Any) -> Non
     assert resumed.id == handle.id
     assert episode.transcript == whole.transcript
     assert episode.steps == whole.steps
-    assert again._interpreter._answers._services.engine.requests.__len__() == 2
+    requests = again._interpreter._answers._services.engine.requests
+    assert len(requests) == 2
+    assert all([tool.name for tool in request.tools] == ["open_door"] for request in requests)
+    assert all((request.sampling.grammar is not None) == constrained for request in requests)
     assert store.processes.get(handle.id).state == "finished"
 
 

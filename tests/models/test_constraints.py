@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from llmagentos.errors import EngineError
-from llmagentos.models.constraints import Constraints
+from llmagentos.models.constraints import Constraints, forbidden
 from llmagentos.models.decoder import Decoder
 from llmagentos.models.quantisation import quantise
 from llmagentos.models.rendering import Renderer
@@ -115,6 +115,17 @@ def test_grammar_that_never_ends_is_cut_at_the_limit(engine: TorchEngine) -> Non
     else:
         assert reply.finish == "length"
         assert set(reply.text) <= {"a"}
+
+
+def test_replayed_masks_are_those_of_the_draws(engine: TorchEngine) -> None:
+    reply = engine.submit(ask(engine, SCHEMA, 4)).result(60)
+    allowed_NW = engine.constraints.replay(SCHEMA, reply.tokens)
+    again = engine.constraints.begin(SCHEMA)
+    for place, token in enumerate(reply.tokens):
+        assert (allowed_NW[place] == again.allowed).all()
+        assert not forbidden(allowed_NW, engine.decoder.config.vocabulary)[place, token]
+        if place + 1 < len(reply.tokens):
+            again.accept(token)
 
 
 def test_end_is_allowed_exactly_where_the_grammar_may_end(tiny_model: Path) -> None:

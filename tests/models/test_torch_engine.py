@@ -34,10 +34,14 @@ def renderer(tiny_model: Path) -> Renderer:
     return Renderer(tiny_model)
 
 
-@pytest.fixture(scope="module", params=["plain", "kernels"])
+GPU = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here"))
+
+
+@pytest.fixture(scope="module", params=["plain", "kernels", GPU])
 def decoder(request: pytest.FixtureRequest, tiny_model: Path, renderer: Renderer) -> Decoder:
-    """Everything below holds for PyTorch's steps in fp32 and for the kernels' in eight bits."""
-    found = Decoder.load(tiny_model, dtype=torch.float32)
+    """Everything below holds for PyTorch's steps in fp32, on a GPU too, and for the kernels' in eight bits."""
+    device = "cuda" if request.param == "cuda" else "cpu"
+    found = Decoder.load(tiny_model, dtype=torch.float32, device=device)
     if request.param == "kernels":
         quantise(found, renderer, request.getfixturevalue("kernels"))
     return found
@@ -200,11 +204,34 @@ def test_adapters_in_one_batch_give_what_they_give_alone(build: Callable[..., To
 def test_loaded_peft_adapter_is_the_served_one(build: Callable[..., TorchEngine], decoder: Decoder) -> None:
     adapter = strong_adapter(decoder, 4)
     first, second = build(), build()
-    first.serve("a", adapter)
+    first.serve("a", adapter, released=True)
     second.load_adapter("a", *to_peft(adapter, decoder.config, "tiny"))
     assert second.adapters == ("a",)
     replies = [complete(engine, LONG, "a", max_tokens=20) for engine in (first, second)]
     assert replies[0].tokens == replies[1].tokens != complete(first, LONG, max_tokens=20).tokens
+
+
+@pytest.mark.parametrize("rank", [1, 3, 16])
+def test_released_adapter_is_computed_in_halves(build: Callable[..., TorchEngine], decoder: Decoder, rank: int) -> None:
+    adapter = strong_adapter(decoder, 4, rank)
+    rounded = adapter.to(torch.float16, decoder.device).to(torch.float32, decoder.device)
+    released, exact = build(), build()
+    released.serve("a", adapter, released=True)
+    exact.serve("a", adapter if decoder.kernels is None else rounded)
+    asked = [GenerationRequest(prompt, replace(DREAMY, seed=seed), "a") for seed in range(4) for prompt in PROMPTS]
+    ours, theirs = ([engine.submit(one) for one in asked] for engine in (released, exact))
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine.result(PATIENCE).tokens == other.result(PATIENCE).tokens
+        assert mine.result(PATIENCE).logprobs == other.result(PATIENCE).logprobs
+    parts = 1 if decoder.kernels is None else 2
+    assert released._adapter("a").memory * parts == adapter.memory
+
+
+def test_released_adapter_whose_values_do_not_fit_stays_exact(engine: TorchEngine, decoder: Decoder) -> None:
+    adapter = new_adapter(decoder.config, 2, 4.0, 1)
+    next(iter(adapter.pairs.values()))[1][0, 0] = 4e4  # twice as much with the scale
+    engine.serve("a", adapter, released=True)
+    assert engine._adapter("a").memory == adapter.memory
 
 
 def test_replaced_adapter_is_used_at_once_without_stale_prefixes(

@@ -107,12 +107,13 @@ def _torch(settings: Settings) -> Iterator[Finding]:
 def _processor(settings: Settings) -> Iterator[Finding]:
     import torch
 
-    from llmagentos.models.products import choose_precision
+    from llmagentos.models.products import check_device, choose_precision
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     kind = f"{cores} cores, {platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
     try:
-        precision = choose_precision(settings.precision)
+        check_device(settings.device)
+        precision = choose_precision(settings.precision, settings.device)
     except ConfigError as problem:
         yield Finding("Processor", "fault", kind, str(problem))
         return
@@ -127,7 +128,7 @@ def _kernels(settings: Settings) -> Iterator[Finding]:
     from llmagentos.models.native.library import compiler, load_kernels
     from llmagentos.models.products import choose_precision
 
-    if settings.kernels is None or choose_precision(settings.precision) != "int8":
+    if settings.kernels is None or choose_precision(settings.precision, settings.device) != "int8":
         yield Finding("Kernels", "ok", "not used: " + ("switched off" if settings.kernels is None else "not in int8"))
         return
     remedy = "It works; with them generating is 3 to 8 times faster."

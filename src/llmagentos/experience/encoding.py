@@ -17,10 +17,12 @@ import msgspec
 
 from llmagentos.errors import StoreError
 from llmagentos.records.episode import Episode
+from llmagentos.records.generation import Grammar
 from llmagentos.records.transcript import Segment, Transcript
 
 FORMAT = 1
-"""MessagePack of `[episode without segments, segments]`, numbers of segments as little-endian arrays."""
+"""MessagePack of `[episode without segments, segments, grammars]`, numbers of segments as little-endian arrays. The
+grammars, which segments name by their places, may be absent."""
 FORMAT_JSON = 2
 """The same in JSON, for text that is no Unicode: models write halves of surrogate pairs, which MessagePack refuses."""
 
@@ -30,28 +32,31 @@ _WIDTHS = ((0xFF, "B"), (0xFFFF, "H"), (0xFFFFFFFF, "I"))
 def encode(episode: Episode) -> tuple[int, bytes]:
     """The format's number and the bytes."""
     bare = replace(episode, transcript=Transcript(episode.transcript.model))
-    segments = [_pack(segment) for segment in episode.transcript.segments]
+    grammars = list(dict.fromkeys(one.grammar for one in episode.transcript.segments if one.grammar is not None))
+    segments = [_pack(segment, grammars) for segment in episode.transcript.segments]
+    parts = [bare, segments, grammars]
     try:
-        return FORMAT, msgspec.msgpack.encode([bare, segments])
+        return FORMAT, msgspec.msgpack.encode(parts)
     except UnicodeEncodeError:
-        return FORMAT_JSON, json.dumps(msgspec.to_builtins([bare, segments])).encode()
+        return FORMAT_JSON, json.dumps(msgspec.to_builtins(parts)).encode()
 
 
 def decode(version: int, body: bytes) -> Episode:
     """The episode again; `StoreError` for an unknown format or damaged bytes."""
     try:
         if version == FORMAT:
-            bare, segments = msgspec.msgpack.decode(body)
+            bare, segments, *more = msgspec.msgpack.decode(body)
         elif version == FORMAT_JSON:
-            bare, segments = json.loads(body)
+            bare, segments, *more = json.loads(body)
         else:
             raise StoreError(
                 f"An episode has format {version}; this version reads {FORMAT} and {FORMAT_JSON}. "
                 "Upgrade with: pip install --upgrade llmagentos"
             )
         episode = msgspec.convert(bare, Episode)
-        unpacked = tuple(_unpack(segment) for segment in msgspec.convert(segments, list[_Packed]))
-    except (msgspec.MsgspecError, ValueError, TypeError) as error:
+        grammars = msgspec.convert(more[0] if more else [], list[Grammar])
+        unpacked = tuple(_unpack(segment, grammars) for segment in msgspec.convert(segments, list[_Packed]))
+    except (msgspec.MsgspecError, ValueError, TypeError, IndexError) as error:
         raise StoreError(
             f"A stored episode cannot be read ({error}): the database is damaged. Run: llmagentos doctor"
         ) from error
@@ -65,23 +70,26 @@ class _Packed(msgspec.Struct, array_like=True):
     logprob_type: str
     """Empty when the segment has no log-probabilities."""
     logprobs: bytes
+    grammar: int = -1
+    """Place among the episode's grammars, -1 for none."""
 
 
-def _pack(segment: Segment) -> _Packed:
+def _pack(segment: Segment, grammars: list[Grammar]) -> _Packed:
     token_type = next((code for limit, code in _WIDTHS if max(segment.tokens, default=0) <= limit), "Q")
     tokens = _bytes(token_type, segment.tokens)
+    grammar = -1 if segment.grammar is None else grammars.index(segment.grammar)
     if segment.logprobs is None:
-        return _Packed(segment.origin, token_type, tokens, "", b"")
+        return _Packed(segment.origin, token_type, tokens, "", b"", grammar)
     # Engines compute in single precision or less, so that four bytes are nearly always exact.
     single = array("f", segment.logprobs)
     logprob_type = "f" if tuple(single) == segment.logprobs else "d"
-    return _Packed(segment.origin, token_type, tokens, logprob_type, _bytes(logprob_type, segment.logprobs))
+    return _Packed(segment.origin, token_type, tokens, logprob_type, _bytes(logprob_type, segment.logprobs), grammar)
 
 
-def _unpack(packed: _Packed) -> Segment:
+def _unpack(packed: _Packed, grammars: list[Grammar]) -> Segment:
     tokens = _numbers(packed.token_type, packed.tokens)
     logprobs = _numbers(packed.logprob_type, packed.logprobs) if packed.logprob_type else None
-    return Segment(packed.origin, tokens, logprobs)
+    return Segment(packed.origin, tokens, logprobs, grammars[packed.grammar] if packed.grammar >= 0 else None)
 
 
 def _bytes(code: str, numbers: Sequence[float]) -> bytes:

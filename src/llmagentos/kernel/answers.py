@@ -24,6 +24,7 @@ from llmagentos.kernel.run import Run
 from llmagentos.kernel.stage import Stage, plain
 from llmagentos.kernel.streaming import TextEmitter
 from llmagentos.models.engine import Engine
+from llmagentos.programs.constraining import call_grammar
 from llmagentos.programs.parsing import parse_call
 from llmagentos.records.calls import (
     Act,
@@ -42,7 +43,7 @@ from llmagentos.records.calls import (
     ToolResult,
     Wait,
 )
-from llmagentos.records.generation import Completion, GenerationRequest
+from llmagentos.records.generation import Completion, GenerationRequest, Grammar
 from llmagentos.records.identity import JSON
 from llmagentos.records.message import ToolCall
 from llmagentos.records.task import Task
@@ -133,7 +134,7 @@ class Answers:
         if problem is not None:
             return self._fail(process, number, call, problem)
         if isinstance(call, Generate):
-            return self._take_completion(process, number, value)
+            return self._take_completion(process, number, call, value)
         if isinstance(call, Wait):
             try:
                 return self._child_value(process, number, call)
@@ -214,11 +215,12 @@ class Answers:
         segments = engine.renderer.render(call.messages, first=not run.segments, reply=True, needs_end=run.needs_end)
         if recorded is not None:
             segments = recorded.segments or segments
-        sampling = call.sampling or info.sampling
-        sampling = replace(sampling, seed=derive_seed(sampling.seed, number), max_tokens=min(sampling.max_tokens, left))
         run.add_prompt(segments)
         run.tools = run.tools if call.tools is None else call.tools
-        self._journal_call(process, number, call, segments=segments, seed=sampling.seed)
+        sampling = call.sampling or info.sampling
+        seed, grammar = derive_seed(sampling.seed, number), reply_grammar(run, call)
+        sampling = replace(sampling, seed=seed, max_tokens=min(sampling.max_tokens, left), grammar=grammar)
+        self._journal_call(process, number, call, segments=segments, seed=seed)
         if call.forced is not None:
             return self._force(process, number, engine, call.forced)
         emitter = None
@@ -239,10 +241,11 @@ class Answers:
             TextEmitter(engine.renderer.decode, (), process.emit).finish(text)
         return reply
 
-    def _take_completion(self, process: Process, number: int, completion: Completion) -> Reply:
+    def _take_completion(self, process: Process, number: int, call: Generate, completion: Completion) -> Reply:
         assert self._services.engine is not None
         reply = self._reply(process, number, completion)
-        process.run.add_sampled(completion, self._services.engine.renderer.end_of_turn)
+        run = process.run
+        run.add_sampled(completion, self._services.engine.renderer.end_of_turn, reply_grammar(run, call))
         if process.emitter is not None:
             process.emitter.finish(completion.text)
             process.emitter = None
@@ -250,10 +253,13 @@ class Answers:
 
     def _add_reply(self, run: Run, recorded: RecordedCall) -> None:
         engine, completion = self._services.engine, recorded.reply
-        if recorded.body["call"].get("forced") is not None:
+        call = msgspec.convert(recorded.body["call"], Generate)
+        run.tools = run.tools if call.tools is None else call.tools
+        if call.forced is not None:
             run.add_forced(Segment("demonstration", completion.tokens))
         else:
-            run.add_sampled(completion, engine.renderer.end_of_turn if engine is not None else -1)
+            end = engine.renderer.end_of_turn if engine is not None else -1
+            run.add_sampled(completion, end, reply_grammar(run, call))
 
     # The environment.
 
@@ -445,6 +451,13 @@ class Answers:
             process.interrupt("truncated", said)
         process.overrun = said
         return BudgetExceeded(said)
+
+
+def reply_grammar(run: Run, call: Generate) -> Grammar | None:
+    """What a reply must be: a call of what there is or words if the program wants that, else what its sampling says."""
+    if call.constrained and run.tools:
+        return call_grammar(run.tools)
+    return (call.sampling or run.info.sampling).grammar
 
 
 def derive_seed(seed: int, number: int) -> int:

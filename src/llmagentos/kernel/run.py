@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from llmagentos.errors import KernelError
 from llmagentos.records.calls import ActResult, Observation
 from llmagentos.records.episode import Episode, Outcome, Step
-from llmagentos.records.generation import Completion
+from llmagentos.records.generation import Completion, Grammar
 from llmagentos.records.identity import JSON
 from llmagentos.records.message import ToolSpec
 from llmagentos.records.process import ProcessInfo
@@ -57,10 +57,10 @@ class Run:
                 )
             self._append(segment)
 
-    def add_sampled(self, completion: Completion, end_of_turn: int) -> None:
-        """Append what the model said."""
+    def add_sampled(self, completion: Completion, end_of_turn: int, grammar: Grammar | None = None) -> None:
+        """Append what the model said, under `grammar` where it had to follow one."""
         if completion.tokens:
-            self._append(Segment("sampled", completion.tokens, completion.logprobs))
+            self._append(Segment("sampled", completion.tokens, completion.logprobs, grammar))
         self.sampled += len(completion.tokens)
         self.needs_end = not completion.tokens or completion.tokens[-1] != end_of_turn
 

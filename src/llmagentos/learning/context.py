@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from llmagentos.models.adapters import FusedAdapter
+from llmagentos.models.constraints import Constraints
 from llmagentos.models.decoder import Decoder
 from llmagentos.records.episode import Episode
 from llmagentos.records.progress import Progress
@@ -88,6 +89,8 @@ class LearningContext:
     store: Callable[[bytes], str]
     """Keep a blob; returns its digest."""
     checkpoint: Checkpoint
+    constraints: Constraints | None = None
+    """Reads the grammars that runs had to follow."""
     documents: Sequence[tuple[int, ...]] = ()
     """Token sequences of the user's documents."""
     clock: Callable[[], float] = time.monotonic

@@ -156,7 +156,8 @@ class Lessons:
     ) -> list[Episode]:
         services, name = self._services, new_id("practice")
         usual = services.policy(self.env)
-        sampling = Sampling(max_tokens or usual.sampling.max_tokens, temperature, 1.0, seed)
+        length = max_tokens or usual.sampling.max_tokens
+        sampling = replace(usual.sampling, max_tokens=length, temperature=temperature, top_p=1.0, seed=seed)
         services.engine.serve(name, adapter)
         try:
             arguments = {**usual.arguments, "examples": examples} if examples else usual.arguments

@@ -46,7 +46,9 @@ class LearningRun:
         if not 0 < context.minutes < math.inf:
             raise LearningError(f"{learner} was given {context.minutes} minutes; it needs more than none, and an end.")
         self.learner, self.context, self.limit = learner, context, limit
-        self.trainer = AdapterTrainer(context.decoder, settings, start=start, seed=context.seed)
+        self.trainer = AdapterTrainer(
+            context.decoder, settings, start=start, seed=context.seed, constraints=context.constraints
+        )
         self.done = 0
         self.planned = 0
         """Steps in all; 0 until they are planned."""

@@ -20,10 +20,12 @@ from torch.nn import functional
 from llmagentos.errors import LearningError
 from llmagentos.models.adapters import FusedAdapter, block_mask, new_adapter
 from llmagentos.models.arithmetic import arithmetic
+from llmagentos.models.constraints import Constraints, forbidden, words
 from llmagentos.models.decoder import Decoder
 from llmagentos.models.native.training import NativeTraining
 from llmagentos.models.packing import PackedTree, TreeAttention, pack
 from llmagentos.models.products import FrozenProduct, PackedLinear
+from llmagentos.records.generation import Grammar
 from llmagentos.records.transcript import Transcript
 
 
@@ -34,6 +36,8 @@ class TrainingSequence:
     tokens: tuple[int, ...]
     scored: tuple[bool, ...]
     """True only where the tokens were sampled or demonstrated; the first token is never scored."""
+    held: tuple[tuple[int, int, Grammar], ...] = ()
+    """(first, after, grammar) of tokens that are scored under the distribution that a grammar left of the model's."""
 
     @property
     def targets(self) -> np.ndarray:
@@ -42,9 +46,20 @@ class TrainingSequence:
         return places[places > 0]
 
 
-def from_transcript(transcript: Transcript) -> TrainingSequence:
-    """The sequence of a run: tokens of the environment, tools and prompts are never scored."""
-    return TrainingSequence(transcript.tokens, transcript.trainable)
+def from_transcript(transcript: Transcript, *, as_sampled: bool = False) -> TrainingSequence:
+    """The sequence of a run: tokens of the environment, tools and prompts are never scored.
+
+    A reply that had to follow a grammar is scored as if it had been free, so that what is learned stands without the
+    grammar too; with `as_sampled` under the distribution that it was drawn from, as a policy gradient needs it.
+    """
+    held: list[tuple[int, int, Grammar]] = []
+    at = 0
+    for segment in transcript.segments:
+        after = at + len(segment.tokens)
+        if as_sampled and segment.grammar is not None:
+            held.append((at, after, segment.grammar))
+        at = after
+    return TrainingSequence(transcript.tokens, transcript.trainable, tuple(held))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +100,15 @@ class AdapterTrainer:
 
     @arithmetic
     def __init__(
-        self, decoder: Decoder, settings: AdapterSettings, *, start: FusedAdapter | None = None, seed: int = 0
+        self,
+        decoder: Decoder,
+        settings: AdapterSettings,
+        *,
+        start: FusedAdapter | None = None,
+        seed: int = 0,
+        constraints: Constraints | None = None,
     ) -> None:
+        """`constraints` reads the grammars of sequences that are held to one; those that are not need none."""
         decoder.pack(backward=True)
         self.decoder = decoder
         self.settings = settings
@@ -107,6 +129,7 @@ class AdapterTrainer:
             weight_decay=settings.weight_decay,
             foreach=True,
         )
+        self._constraints = constraints
         self._native = NativeTraining(decoder) if NativeTraining.fits(decoder) else None
         self.tokens = 0
         """Tokens computed forward and backward so far."""
@@ -135,11 +158,32 @@ class AdapterTrainer:
         places = np.concatenate([index[sequences[i].targets - 1] for i, index in zip(usable, tree.index, strict=True)])
         wanted = np.concatenate([np.asarray(sequences[i].tokens)[sequences[i].targets] for i in usable])
         logits = self.decoder.logits(self._hidden(tree, places))
+        allowed = self._allowed([sequences[i] for i in usable], len(places))
+        if allowed is not None:
+            banned = torch.from_numpy(forbidden(allowed, logits.shape[1])).to(logits.device)
+            logits = logits.masked_fill(banned, -math.inf)
         flat = -functional.cross_entropy(logits, torch.from_numpy(wanted).to(logits.device), reduction="none")
         split = flat.split([len(sequences[i].targets) for i in usable])
         empty = flat.new_zeros(0)
         found = dict(zip(usable, split, strict=True))
         return [found.get(i, empty) for i in range(len(sequences))]
+
+    def _allowed(self, sequences: Sequence[TrainingSequence], count: int) -> np.ndarray | None:
+        """What each of `count` scored tokens could have been, [M, W]; None where all of them could be anything."""
+        if not any(sequence.held for sequence in sequences):
+            return None
+        if self._constraints is None:
+            raise LearningError("Sequences are held to a grammar, and the trainer was given none to read them.")
+        allowed_MW = np.full((count, words(self.decoder.config.vocabulary)), -1, dtype=np.int32)
+        row = 0
+        for sequence in sequences:
+            targets = sequence.targets
+            for first, after, grammar in sequence.held:
+                inside = np.flatnonzero((targets >= first) & (targets < after))
+                masks_NW = self._constraints.replay(grammar, sequence.tokens[first:after])
+                allowed_MW[row + inside] = masks_NW[targets[inside] - first]
+            row += len(targets)
+        return allowed_MW
 
     def _hidden(self, tree: PackedTree, places_M: np.ndarray) -> Tensor:
         """Hidden states [M, H] at flat places, by the kernels where they fit."""

@@ -53,6 +53,14 @@ class FusedAdapter:
         """Bytes while it is served, the turned copy that the kernels make included."""
         return 2 * sum(tensor.numel() * tensor.element_size() for pair in self.pairs.values() for tensor in pair)
 
+    @property
+    @arithmetic
+    def largest(self) -> float:
+        """The largest value of both factors, with the scale in B."""
+        return max(
+            max(float(a.abs().max()), float(b.abs().max()) * max(self.scale, 1.0)) for a, b in self.pairs.values()
+        )
+
     @arithmetic
     def to(self, dtype: torch.dtype, device: torch.device) -> FusedAdapter:
         """The same adapter in the precision and place where it is served."""

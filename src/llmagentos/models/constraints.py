@@ -1,12 +1,16 @@
 """Grammars that replies must follow: after every token, which ones may come next.
 
-In: a JSON Schema, a grammar or a regular expression, then the tokens of a reply. Out: a mask over the vocabulary.
-The work is llguidance's; this file only ties it to a tokenizer. It does not know how tokens are drawn.
+In: a JSON Schema, a grammar or a regular expression, then the tokens of a reply. Out: a mask over the vocabulary, one
+bit a token, in words of 32. The work is llguidance's; this file only ties it to a tokenizer.
+It does not know how tokens are drawn.
+
+Axes: N tokens of a reply, M rows, V vocabulary, W words of a mask.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +71,19 @@ class Constraints:
             raise EngineError(f"The {grammar.kind} cannot be read: {error}") from error
         return Constraint(LLMatcher(self._tokenizer, text, log_level=0), self._vocabulary)
 
+    def replay(self, grammar: Grammar, tokens: Sequence[int]) -> np.ndarray:
+        """What was allowed where each token of a finished reply was drawn, [N, W] int32.
+
+        `EngineError` for a token that the grammar does not allow.
+        """
+        constraint = self.begin(grammar)
+        allowed_NW = np.empty((len(tokens), len(constraint.allowed)), dtype=np.int32)
+        for place, token in enumerate(tokens):
+            allowed_NW[place] = constraint.allowed
+            if place + 1 < len(tokens):
+                constraint.accept(token)
+        return allowed_NW
+
     def _read(self) -> Any:
         from llguidance import LLTokenizer
 
@@ -77,3 +94,9 @@ class Constraints:
 def words(vocabulary: int) -> int:
     """Words of 32 bits that a mask over the vocabulary takes."""
     return -(-vocabulary // 32)
+
+
+def forbidden(allowed_MW: np.ndarray, vocabulary: int) -> np.ndarray:
+    """The tokens that masks leave out, [M, V] bool."""
+    bits_MV: np.ndarray = np.unpackbits(allowed_MW.view(np.uint8), axis=1, bitorder="little")[:, :vocabulary] == 0
+    return bits_MV

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.models.constraints import Constraint, words
@@ -87,6 +88,8 @@ class Steps(Protocol):
 
     checks_guesses: bool
     """Whether guessed tokens are checked, several in one step, without changing any reply."""
+    adapter_dtype: torch.dtype
+    """What adapters are kept in that are served and not trained; one whose values do not fit stays as it is."""
 
     def place(self, job: Job, running: Collection[Job]) -> bool:
         """Give a job room and what is known of its prompt (`computed`, `cached`); its `row` is set.

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from llmagentos.models.adapters import BatchAdapters
+from llmagentos.models.constraints import forbidden
 from llmagentos.models.decoder import Decoder
 from llmagentos.models.jobs import SHARE_FROM, Drawn, Job, Work, adapter_runs, masks
 from llmagentos.models.kv_cache import PrefixStore, RowCache, Span, StepAttention, common_prefix
@@ -26,6 +27,7 @@ class PlainSteps:
 
     def __init__(self, decoder: Decoder, *, rows: int, prefix_tokens: int) -> None:
         self.decoder = decoder
+        self.adapter_dtype = decoder.dtype
         self._rows = rows
         self._prefix_tokens = prefix_tokens
         self._cache: RowCache | None = None
@@ -85,8 +87,8 @@ class PlainSteps:
         logits_MV = self.decoder.logits(hidden_NH[ends])
         allowed = masks(ready, logits_MV.shape[1])
         if allowed is not None:
-            bits = np.unpackbits(allowed.view(np.uint8), axis=1, bitorder="little")[:, : logits_MV.shape[1]]
-            logits_MV = logits_MV.masked_fill(torch.from_numpy(bits == 0).to(device), float("-inf"))
+            banned_MV = forbidden(allowed, logits_MV.shape[1])
+            logits_MV = logits_MV.masked_fill(torch.from_numpy(banned_MV).to(device), float("-inf"))
         chosen, logprobs = sample(logits_MV, settings, [len(job.tokens) for job in ready])
         return [Drawn(*drawn) for drawn in zip(ready, chosen, logprobs, strict=True)]
 

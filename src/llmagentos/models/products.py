@@ -171,6 +171,18 @@ def has_fast_bf16() -> bool:
     return bool(native())
 
 
+def check_device(device: str) -> None:
+    """`ConfigError` for a device that is not known or not there."""
+    kind, _, number = device.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
+        raise ConfigError(f"LLMAGENTOS_DEVICE={device!r} is not known. Choose cpu, cuda, or one of several as cuda:1.")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"LLMAGENTOS_DEVICE={device!r}: PyTorch finds {torch.cuda.device_count()} GPUs here. Use cpu, or look at "
+            "the driver and at PyTorch's build with: llmagentos doctor"
+        )
+
+
 def choose_precision(asked: str = "auto", device: str = "cpu") -> Literal["fp32", "bf16", "int8"]:
     """What `auto` means here: bf16 on a GPU; on a processor int8 or bf16 where they are native, else fp32.
 

@@ -32,7 +32,7 @@ from llmagentos.models.jobs import Drawn, Job, Steps, Work
 from llmagentos.models.native.products import Kernels
 from llmagentos.models.native.steps import NativeSteps
 from llmagentos.models.plain_steps import PlainSteps
-from llmagentos.models.products import choose_precision
+from llmagentos.models.products import check_device, choose_precision
 from llmagentos.models.quantisation import quantise
 from llmagentos.models.rendering import Renderer
 from llmagentos.models.text_stream import TextStream
@@ -73,7 +73,8 @@ class TorchEngine:
         self.guess_up_to = GUESS_UP_TO
         """Requests at once up to which tokens are guessed; 0 for never."""
         self._rows = rows
-        self._constraints = Constraints(renderer.folder, decoder.config.vocabulary, renderer.eos_ids)
+        self.constraints = Constraints(renderer.folder, decoder.config.vocabulary, renderer.eos_ids)
+        """Grammars for this model's tokens."""
         self._steps = _steps(decoder, rows, prefix_tokens)
         self._adapters: OrderedDict[str, FusedAdapter] = OrderedDict()
         self._offered: dict[str, AdapterLoader] = {}
@@ -101,12 +102,13 @@ class TorchEngine:
         """Load a model folder.
 
         `threads` 0 leaves PyTorch's choice, every core this process may use; `precision` is one of
-        `products.Precision`, `ConfigError` where the processor does not have it. In eight bits the kernels in the
-        folder `kernels` are used, compiled into it where that is needed and possible.
+        `products.Precision`, `ConfigError` where the device does not have it, or is not there. In eight bits the
+        kernels in the folder `kernels` are used, compiled into it where that is needed and possible.
         """
         if threads > 0:
             torch.set_num_threads(threads)
         keep_memory()
+        check_device(device)
         chosen = choose_precision(precision, device)
         decoder = Decoder.load(folder, dtype=preferred_dtype(device, chosen), device=device)
         renderer = Renderer(folder)
@@ -124,10 +126,15 @@ class TorchEngine:
     def load_adapter(self, name: str, tensors: Mapping[str, Any], config: Mapping[str, Any]) -> None:
         """Serve an adapter from its PEFT tensors; `AdapterError` when it does not fit this base."""
         fused = from_peft(tensors, config, self.decoder.config)
-        self.serve(name, fused.to(self.decoder.dtype, self.decoder.device))
+        self.serve(name, fused, released=True)
 
-    def serve(self, name: str, adapter: FusedAdapter) -> None:
-        """Serve an adapter that is already in the engine's layout, such as a trainer's own."""
+    def serve(self, name: str, adapter: FusedAdapter, *, released: bool = False) -> None:
+        """Serve an adapter that is already in the engine's layout, such as a trainer's own.
+
+        It is computed as it is, so that what it samples has the probabilities that training finds; with `released` in
+        the precision that adapters from the store are served in.
+        """
+        adapter = self._as_served(adapter) if released else adapter
         with self._wake:
             self._retire(name)
             self._offered.pop(name, None)
@@ -163,12 +170,17 @@ class TorchEngine:
                 raise AdapterError(
                     f"No adapter named {name!r} is loaded. Loaded: {', '.join(self.adapters) or 'none'}."
                 )
-            found = from_peft(*load(), self.decoder.config).to(self.decoder.dtype, self.decoder.device)
+            found = self._as_served(from_peft(*load(), self.decoder.config))
             with self._wake:
                 if self._offered.get(name) is load:  # else somebody took it back meanwhile
                     self._adapters[name] = found
                     self._make_room(name)
             return found
+
+    def _as_served(self, adapter: FusedAdapter) -> FusedAdapter:
+        dtype = self._steps.adapter_dtype
+        fits = adapter.largest < torch.finfo(dtype).max
+        return adapter.to(dtype if fits else self.decoder.dtype, self.decoder.device)
 
     def _make_room(self, keep: str) -> None:
         """Forget the offered adapters that were asked for longest ago, until the others fit."""
@@ -223,7 +235,7 @@ class TorchEngine:
         limit = min(sampling.max_tokens, self.window - len(prompt))
         tokens = np.asarray(prompt, dtype=np.int64)
         stream = TextStream(self.renderer.decode, sampling.stop) if sampling.stop else None
-        constraint = self._constraints.begin(sampling.grammar) if sampling.grammar is not None else None
+        constraint = self.constraints.begin(sampling.grammar) if sampling.grammar is not None else None
         return Job(request, future, on_token, tokens, adapter, limit, stream, constraint=constraint)
 
     def close(self) -> None:

@@ -20,4 +20,4 @@ def demonstrate(
     """Play the environment by `function` (or its qualified name); nothing is sampled."""
     expert = as_function(function, "The program 'demonstrate'")
     seen = yield from Observe()
-    return (yield from play(seen, (), instructions, examples, expert))
+    return (yield from play(seen, (), instructions, examples, expert=expert))

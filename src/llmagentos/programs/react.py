@@ -23,17 +23,19 @@ def react(
     tools: Sequence[dict[str, JSON]] = (),
     instructions: str = "",
     examples: Sequence[Sequence[str]] = (),
+    constrained: bool = False,
 ) -> ProgramRun:
     """Play the environment, or reach a person's `goal` without one; returns the last reply.
 
     `tools` are specifications of the system's tools as JSON. `examples` are worked conversations
-    `[observation, reply, observation, reply, ...]`, shown before the first observation.
+    `[observation, reply, observation, reply, ...]`, shown before the first observation. `constrained` keeps the model
+    from saying anything but a well-formed call or words.
     """
     own = tuple(msgspec.convert(spec, ToolSpec) for spec in tools)
     if goal:
-        return (yield from _reach(goal, own, instructions, examples))
+        return (yield from _reach(goal, own, instructions, examples, constrained))
     seen = yield from Observe()
-    return (yield from play(seen, own, instructions, examples))
+    return (yield from play(seen, own, instructions, examples, constrained))
 
 
 def play(
@@ -41,6 +43,7 @@ def play(
     own: Sequence[ToolSpec] = (),
     instructions: str = "",
     examples: Sequence[Sequence[str]] = (),
+    constrained: bool = False,
     expert: Callable[[str], str] | None = None,
 ) -> Generator[SystemCall[Any], Any, str]:
     """Play until the environment ends; with `expert` every reply is its action instead of the model's."""
@@ -52,7 +55,8 @@ def play(
     told: tuple[ToolSpec, ...] | None = everything
     observation = seen.text
     while True:
-        reply = yield from Generate(new, tools=told, forced=expert(observation) if expert else None)
+        forced = expert(observation) if expert else None
+        reply = yield from Generate(new, tools=told, constrained=constrained, forced=forced)
         told = None
         call = parse_call(reply.text, names).call
         if call is not None and call.name in system:
@@ -68,14 +72,14 @@ def play(
 
 
 def _reach(
-    goal: str, own: Sequence[ToolSpec], instructions: str, examples: Sequence[Sequence[str]]
+    goal: str, own: Sequence[ToolSpec], instructions: str, examples: Sequence[Sequence[str]], constrained: bool
 ) -> Generator[SystemCall[Any], Any, str]:
     """Use the system's tools until the model answers in words."""
     names = tuple(tool.name for tool in own)
     new = opening(instructions, own, examples, Message("user", goal))
     told: tuple[ToolSpec, ...] | None = tuple(own)
     while True:
-        reply = yield from Generate(new, tools=told)
+        reply = yield from Generate(new, tools=told, constrained=constrained)
         told = None
         parsed = parse_call(reply.text, names)
         if parsed.is_message:

@@ -37,6 +37,8 @@ class Generate(SystemCall[Completion]):
     """None takes the process's sampling settings."""
     tools: tuple[ToolSpec, ...] | None = None
     """What the model may call from now on, where tools are not only written in the prompt; None changes nothing."""
+    constrained: bool = False
+    """Let the model say nothing but a well-formed call of one of the tools, or words."""
     forced: str | None = None
     """When given, nothing is sampled: the text is the reply, recorded as a demonstration."""
 

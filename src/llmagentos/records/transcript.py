@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from llmagentos.records.generation import Grammar
+
 SegmentOrigin: TypeAlias = Literal["prompt", "sampled", "demonstration", "tool", "environment"]
 """Who produced the tokens. Only `sampled` and `demonstration` may ever enter a loss."""
 
@@ -23,6 +25,8 @@ class Segment:
     tokens: tuple[int, ...]
     logprobs: tuple[float, ...] | None = None
     """Natural log-probability of each sampled token under its policy; None where the engine has none."""
+    grammar: Grammar | None = None
+    """What the tokens had to be when they were sampled; the log-probabilities are those of what it allowed."""
 
 
 @dataclass(frozen=True, slots=True)

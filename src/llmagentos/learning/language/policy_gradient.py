@@ -98,7 +98,7 @@ class PolicyGradient:
         self, run: LearningRun, context: LearningContext, lessons: list[tuple[Episode, float]]
     ) -> dict[str, float]:
         settings = self.settings
-        runs = [from_transcript(episode.transcript) for episode, _ in lessons]
+        runs = [from_transcript(episode.transcript, as_sampled=True) for episode, _ in lessons]
         weights = [advantage for _, advantage in lessons]
         kept = context.replay(settings.replay, run.seed(1)) if settings.replay else []
         logprobs = run.trainer.logprobs([*runs, *(from_transcript(transcript) for transcript in kept)])

@@ -67,7 +67,7 @@ class Pair(Structure):
 class Run(Structure):
     """Neighbouring tokens of one adapter."""
 
-    _fields_ = (("first", c_int32), ("after", c_int32), ("rank", c_int32), ("pairs", POINTER(Pair)))
+    _fields_ = (("first", c_int32), ("after", c_int32), ("rank", c_int32), ("half", c_int32), ("pairs", POINTER(Pair)))
 
 
 class Cache(Structure):

@@ -27,7 +27,7 @@ typedef struct {
 
 /* Consecutive tokens whose requests named one adapter. */
 typedef struct {
-    int32_t first, after, rank;
+    int32_t first, after, rank, half; /* `half`: its factors are fp16 */
     const Pair *pairs; /* [layers][GROUPS] */
 } Run;
 
@@ -103,8 +103,8 @@ static void prepare(Step *s, int layer, int group, const float *x, long stride, 
         const long from = run->first > first ? run->first : first, to = run->after < after ? run->after : after;
         const int width = run->rank * PARTS[group];
         if (pair->a_IR && from < to)
-            plain_product((View){x + from * stride, stride, 1}, pair->a_IR, width, p->inputs,
-                          s->low_NR + from * s->low_stride, s->low_stride, width, to - from, 0);
+            factor_product((View){x + from * stride, stride, 1}, pair->a_IR, 0, width, p->inputs,
+                           s->low_NR + from * s->low_stride, s->low_stride, width, to - from, 0, run->half);
     }
 }
 
@@ -129,9 +129,9 @@ static void add_adapters(const Step *s, int layer, int group, int piece, float *
             const int to = end < right ? end : right;
             if (from >= to) continue;
             const float *low = s->low_NR + (long)run->first * s->low_stride + part * run->rank;
-            const float *b = pair->b_BR + ((long)piece * PARTS[group] + part) * run->rank * HALF + from - left;
-            plain_product((View){low, s->low_stride, 1}, b, HALF, run->rank, y + run->first * stride + from, stride,
-                          to - from, run->after - run->first, 1);
+            const long at = ((long)piece * PARTS[group] + part) * run->rank * HALF + from - left;
+            factor_product((View){low, s->low_stride, 1}, pair->b_BR, at, HALF, run->rank, y + run->first * stride + from,
+                           stride, to - from, run->after - run->first, 1, run->half);
         }
     }
 }

@@ -27,10 +27,11 @@ typedef struct {
     int32_t inputs, outputs;
 } Product;
 
-/* An adapter's part in one product; NULL where it adapts nothing. A is transposed, [inputs][rank]. B has the scale in it
- * and lies in half blocks of outputs, [outputs / 32][rank][32], so that what a thread takes at once is one stretch. */
+/* An adapter's part in one product, in fp32 or fp16; NULL where it adapts nothing. A is transposed, [inputs][rank]. B has
+ * the scale in it and lies in half blocks of outputs, [outputs / 32][rank][32], so that what a thread takes at once is one
+ * stretch. */
 typedef struct {
-    const float *a_IR, *b_BR;
+    const void *a_IR, *b_BR;
 } Pair;
 
 /* Eight-bit rows with what turns their sums back. */
@@ -155,11 +156,18 @@ typedef struct {
     long row, column;
 } View;
 
-/* y[n][o] (+)= sum of x[n][k] * w[k][o] for up to 16 * `wide` outputs; `count` and `wide` are constants wherever this is
- * called. */
-static inline __attribute__((always_inline)) void plain_tile(View x, const float *w, long w_stride, int depth, float *y,
-                                                             long y_stride, int outputs, int add, const int count,
-                                                             const int wide) {
+#define INLINED static inline __attribute__((always_inline))
+
+/* Up to 16 weights from place `at` on, of fp16 where `half`. */
+INLINED __m512 some_weights(const void *w, long at, __mmask16 in, const int half) {
+    if (half) return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(in, (const uint16_t *)w + at));
+    return _mm512_maskz_loadu_ps(in, (const float *)w + at);
+}
+
+/* y[n][o] (+)= sum of x[n][k] * w[k][o] for up to 16 * `wide` outputs; `half`, `count` and `wide` are constants wherever
+ * this is called. */
+INLINED void plain_tile(View x, const void *w, long from, long w_stride, int depth, float *y, long y_stride, int outputs,
+                        int add, const int half, const int count, const int wide) {
     __m512 sum[12][4];
     __mmask16 in[4];
 #pragma GCC unroll 4
@@ -172,7 +180,7 @@ static inline __attribute__((always_inline)) void plain_tile(View x, const float
     for (int k = 0; k < depth; k++) {
         __m512 v[4];
 #pragma GCC unroll 4
-        for (int i = 0; i < wide; i++) v[i] = _mm512_maskz_loadu_ps(in[i], w + k * w_stride + 16 * i);
+        for (int i = 0; i < wide; i++) v[i] = some_weights(w, from + k * w_stride + 16 * i, in[i], half);
 #pragma GCC unroll 12
         for (int n = 0; n < count; n++) {
             const __m512 one = _mm512_set1_ps(x.at[n * x.row + k * x.column]);
@@ -186,17 +194,17 @@ static inline __attribute__((always_inline)) void plain_tile(View x, const float
         for (int i = 0; i < wide; i++) _mm512_mask_storeu_ps(y + n * y_stride + i * 16, in[i], sum[n][i]);
 }
 
-#define PLAIN_ROWS(most, some, wide)                                                                 \
-    for (; n + most <= rows; n += most, x.at += most * x.row)                                        \
-        plain_tile(x, w, w_stride, depth, y + n * y_stride, y_stride, outputs, add, most, wide);     \
-    for (; n + some <= rows; n += some, x.at += some * x.row)                                        \
-        plain_tile(x, w, w_stride, depth, y + n * y_stride, y_stride, outputs, add, some, wide);     \
-    for (; n < rows; n++, x.at += x.row)                                                             \
-        plain_tile(x, w, w_stride, depth, y + n * y_stride, y_stride, outputs, add, 1, wide);
+#define PLAIN_ROWS(most, some, wide)                                                                          \
+    for (; n + most <= rows; n += most, x.at += most * x.row)                                                 \
+        plain_tile(x, w, from, w_stride, depth, y + n * y_stride, y_stride, outputs, add, half, most, wide);  \
+    for (; n + some <= rows; n += some, x.at += some * x.row)                                                 \
+        plain_tile(x, w, from, w_stride, depth, y + n * y_stride, y_stride, outputs, add, half, some, wide);  \
+    for (; n < rows; n++, x.at += x.row)                                                                      \
+        plain_tile(x, w, from, w_stride, depth, y + n * y_stride, y_stride, outputs, add, half, 1, wide);
 
 /* Up to 64 outputs for all rows. */
-static void plain_columns(View x, const float *w, long w_stride, int depth, float *y, long y_stride, int outputs,
-                          long rows, int add) {
+INLINED void some_columns(View x, const void *w, long from, long w_stride, int depth, float *y, long y_stride, int outputs,
+                          long rows, int add, const int half) {
     long n = 0;
     if (outputs > 32) {
         PLAIN_ROWS(6, 3, 4)
@@ -207,28 +215,52 @@ static void plain_columns(View x, const float *w, long w_stride, int depth, floa
     }
 }
 
-/* y[n][o] (+)= sum of x[n][k] * w[k][o], summed in order of k whatever the number of rows. For many rows, pieces of w are
- * copied together first: rows that lie a page apart fall into the same few places of the cache. */
-static void plain_product(View x, const float *w, long w_stride, int depth, float *y, long y_stride, int outputs,
+static void plain_columns(View x, const void *w, long from, long w_stride, int depth, float *y, long y_stride, int outputs,
                           long rows, int add) {
+    some_columns(x, w, from, w_stride, depth, y, y_stride, outputs, rows, add, 0);
+}
+
+static void half_columns(View x, const void *w, long from, long w_stride, int depth, float *y, long y_stride, int outputs,
+                         long rows, int add) {
+    some_columns(x, w, from, w_stride, depth, y, y_stride, outputs, rows, add, 1);
+}
+
+/* y[n][o] (+)= sum of x[n][k] * w[k][o], summed in order of k whatever the number of rows, with w in fp16 where `half`. For
+ * many rows, pieces of w are copied together first: rows that lie a page apart fall into the same few places of the
+ * cache. */
+INLINED void product_of(View x, const void *w, long w_stride, int depth, float *y, long y_stride, int outputs, long rows,
+                        int add, const int half) {
     float together[64 * 64] __attribute__((aligned(64)));
     for (int o = 0; o < outputs; o += 64) {
         const int width = outputs - o < 64 ? outputs - o : 64;
         if (rows < 2 * TILE || w_stride <= 64) {
-            plain_columns(x, w + o, w_stride, depth, y + o, y_stride, width, rows, add);
+            (half ? half_columns : plain_columns)(x, w, o, w_stride, depth, y + o, y_stride, width, rows, add);
             continue;
         }
         for (int k = 0; k < depth; k += 64) {
             const int deep = depth - k < 64 ? depth - k : 64;
             for (int i = 0; i < deep; i++)
-                for (int at = 0; at < width; at += 16) {
-                    const __mmask16 in = lanes(width - at);
-                    _mm512_store_ps(together + i * 64 + at, _mm512_maskz_loadu_ps(in, w + (k + i) * w_stride + o + at));
-                }
+                for (int at = 0; at < width; at += 16)
+                    _mm512_store_ps(together + i * 64 + at,
+                                    some_weights(w, (k + i) * w_stride + o + at, lanes(width - at), half));
             const View from = {x.at + k * x.column, x.row, x.column};
-            plain_columns(from, together, 64, deep, y + o, y_stride, width, rows, add || k);
+            plain_columns(from, together, 0, 64, deep, y + o, y_stride, width, rows, add || k);
         }
     }
+}
+
+static void plain_product(View x, const float *w, long w_stride, int depth, float *y, long y_stride, int outputs,
+                          long rows, int add) {
+    product_of(x, w, w_stride, depth, y, y_stride, outputs, rows, add, 0);
+}
+
+/* The same with an adapter's factor from place `from` on. */
+static void factor_product(View x, const void *w, long from, long w_stride, int depth, float *y, long y_stride, int outputs,
+                           long rows, int add, int half) {
+    if (half)
+        product_of(x, (const uint16_t *)w + from, w_stride, depth, y, y_stride, outputs, rows, add, 1);
+    else
+        product_of(x, (const float *)w + from, w_stride, depth, y, y_stride, outputs, rows, add, 0);
 }
 
 #endif

@@ -53,6 +53,8 @@ class NativeSteps:
     """See `jobs.Steps`."""
 
     checks_guesses = True
+    adapter_dtype = torch.float16
+    """What is only served is kept in: half of the memory, whose speed is what many adapters at once wait for."""
 
     def __init__(self, decoder: Decoder, *, prefix_tokens: int) -> None:
         assert decoder.kernels is not None
@@ -188,7 +190,9 @@ class NativeSteps:
         table, rows_N, positions_N = places
         config, count = self.decoder.config, len(drawn)
         jobs = [job for job, _ in drawn]
-        runs = (Run * len(adapters))(*[Run(first, after, one.rank, one.pairs) for first, after, one in adapters])
+        runs = (Run * len(adapters))(
+            *[Run(first, after, one.rank, one.half, one.pairs) for first, after, one in adapters]
+        )
         settings = [job.request.sampling for job in jobs]
         temperature_M = np.array([setting.temperature for setting in settings], dtype=np.float32)
         uniform_M = np.array(

@@ -113,7 +113,7 @@ static size_t lay_out_training(Learning *l) {
     at += (16 - ((uintptr_t)at / sizeof(float)) % 16) % 16; /* whole registers; the workspace begins with one */
     l->scratch = at, at += l->scratch_size * pool.threads;
 
-    l->run = (Run){0, t->tokens, t->rank, l->pairs};
+    l->run = (Run){0, t->tokens, t->rank, 0, l->pairs};
     l->batch = (Batch){.tokens = t->tokens, .runs = t->rank ? 1 : 0, .run = &l->run};
     s->model = m, s->batch = &l->batch, s->low_stride = (int)low;
     return (size_t)(at - t->workspace);

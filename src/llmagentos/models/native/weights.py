@@ -53,16 +53,21 @@ class NativeModel:
 
 
 class NativeAdapter:
-    """A copy of an adapter as `products.h` has a `Pair`: outputs side by side, and the scale in B."""
+    """A copy of an adapter as `products.h` has a `Pair`: outputs side by side, and the scale in B.
+
+    One in fp16 stays so; every other one is in fp32.
+    """
 
     def __init__(self, adapter: FusedAdapter, config: DecoderConfig) -> None:
         self.rank = adapter.rank
+        self.half = all(tensor.dtype is torch.float16 for pair in adapter.pairs.values() for tensor in pair)
+        dtype = torch.float16 if self.half else torch.float32
         self._kept: list[Tensor] = []
         self._pairs = (Pair * (config.layers * len(GROUPS)))()
         for (layer, group), (a, b) in adapter.pairs.items():
             with torch.no_grad():
-                a_IR = a.detach().float().t().contiguous()
-                b_BR = _in_half_blocks(b.detach().float().mul(adapter.scale))
+                a_IR = a.detach().to(dtype).t().contiguous()
+                b_BR = _in_half_blocks(b.detach().float().mul(adapter.scale)).to(dtype)
             self._kept += [a_IR, b_BR]
             self._pairs[layer * len(GROUPS) + GROUPS.index(group)] = Pair(pointer(a_IR), pointer(b_BR))
         self.pairs = ctypes.cast(self._pairs, ctypes.POINTER(Pair))
