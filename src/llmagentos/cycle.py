@@ -415,6 +415,7 @@ class Cycle:
             store=self.parts.store.blobs.put,
             checkpoint=checkpoint,
             constraints=self.engine.constraints,
+            corrections=source.corrections,
         )
 
     def _work(

@@ -10,10 +10,14 @@ import pytest
 import torch
 
 from llmagentos.errors import LearningError
-from llmagentos.learning.context import Learner, LearningContext, Practice, Score
+from llmagentos.learning.context import Corrected, Learner, LearningContext, Practice, Score
+from llmagentos.learning.language.dagger import Dagger, DaggerSettings
+from llmagentos.learning.language.grpo import Grpo, GrpoSettings, advantages
 from llmagentos.learning.language.imitation import Imitation, ImitationSettings
 from llmagentos.learning.language.language_modelling import LanguageModelling, LanguageModellingSettings
 from llmagentos.learning.language.policy_gradient import PolicyGradient, PolicyGradientSettings, leave_one_out
+from llmagentos.learning.language.preference import Preference, PreferenceSettings, dpo_loss, kto_loss, pairs_of
+from llmagentos.learning.language.rejection_sampling import RejectionSampling, RejectionSamplingSettings, winners
 from llmagentos.learning.run import CALIBRATION
 from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer, from_transcript
 from llmagentos.models.adapters import BatchAdapters, FusedAdapter, from_peft, new_adapter, read_adapter
@@ -24,6 +28,7 @@ from llmagentos.records.transcript import Segment, Transcript
 ADAPTER = AdapterSettings(rank=2, alpha=4.0, learning_rate=1e-2)
 PROMPT = (4, 5, 6, 7, 8)
 ARMS = [40, 41, 42, 43, 44, 45, 46, 47]
+BUSY: dict[str, Any] = {"tasks": 4, "samples": 8, "adapter": AdapterSettings(rank=2, alpha=4.0, learning_rate=2e-2)}
 STEPS = 13
 """Past the first checkpoint, which is written at step 10."""
 
@@ -40,6 +45,41 @@ def policy_gradient(limit: int = STEPS, **options: Any) -> PolicyGradient:
 def language_modelling(limit: int = STEPS, **options: Any) -> LanguageModelling:
     settings = {"adapter": ADAPTER, "length": 32, "batch": 4, "limit": limit, **options}
     return LanguageModelling(LanguageModellingSettings(**settings))  # type: ignore[arg-type]
+
+
+GROUP = {"adapter": ADAPTER, "tasks": 2, "samples": 4}
+
+
+def rejection_sampling(limit: int = STEPS, **options: Any) -> RejectionSampling:
+    return RejectionSampling(RejectionSamplingSettings(**{**GROUP, "limit": limit, **options}))  # type: ignore[arg-type]
+
+
+def grpo(limit: int = STEPS, **options: Any) -> Grpo:
+    return Grpo(GrpoSettings(**{**GROUP, "limit": limit, **options}))  # type: ignore[arg-type]
+
+
+def preference(limit: int = STEPS, **options: Any) -> Preference:
+    return Preference(PreferenceSettings(**{**GROUP, "limit": limit, **options}))  # type: ignore[arg-type]
+
+
+def dagger(limit: int = STEPS, **options: Any) -> Dagger:
+    return Dagger(DaggerSettings(**{"adapter": ADAPTER, "tasks": 4, "limit": limit, **options}))  # type: ignore[arg-type]
+
+
+def from_groups(limit: int = STEPS, **options: Any) -> list[Any]:
+    """Every learner from groups of own runs."""
+    return [
+        policy_gradient(limit, **options),
+        rejection_sampling(limit, **options),
+        grpo(limit, variant="grpo", **options),
+        grpo(limit, variant="dr-grpo", **options),
+        preference(limit, loss="dpo", **options),
+        preference(limit, loss="kto", **options),
+    ]
+
+
+def called(learner: Learner) -> str:
+    return learner.name
 
 
 DOCUMENTS = tuple(tuple(30 + (n + start) % 9 for n in range(100)) for start in range(8))
@@ -84,13 +124,31 @@ def test_imitation_lowers_the_loss(workshop: Any) -> None:
     assert [point["step"] for point in candidate.evidence["curve"]] == list(range(1, 26))
 
 
-def test_policy_gradient_raises_the_reward_of_a_bandit(workshop: Any, bandit: Bandit) -> None:
-    learner = policy_gradient(20, tasks=4, samples=8, adapter=replace(ADAPTER, learning_rate=2e-2))
+@pytest.mark.parametrize("learner", from_groups(20, **BUSY), ids=called)
+def test_learners_from_groups_raise_the_reward_of_a_bandit(workshop: Any, bandit: Bandit, learner: Learner) -> None:
     events, _ = workshop.run(learner, workshop.context(practice=bandit))
     rewards = [event.metrics["reward"] for event in events]
-    assert sum(rewards[:3]) / 3 < 0.7
+    assert sum(rewards[:2]) / 2 < 0.7
     assert sum(rewards[-3:]) / 3 > 0.9
     assert len({asked.seed for asked in bandit.asked}) == len(bandit.asked)
+
+
+def test_dagger_learns_the_way_back_and_ends_when_nothing_is_left(workshop: Any, demonstration: Any) -> None:
+    wrong = iter([True] * 5 + [False] * 20)
+
+    def corrections(adapter: FusedAdapter, asked: Practice) -> list[Corrected]:
+        departed = next(wrong)
+        return [Corrected(demonstration(n), departed) for n in range(4)]
+
+    events, candidate = workshop.run(dagger(40, patience=3), workshop.context(corrections=corrections))
+    assert [event.metrics["corrected"] for event in events] == [4.0] * 5 + [0.0] * 3
+    assert events[-1].metrics["loss"] < events[0].metrics["loss"] - 0.3
+    assert candidate.evidence["stopped"] == "nothing left to correct"
+
+
+def test_nobody_to_correct_says_what_to_do_next(workshop: Any) -> None:
+    with pytest.raises(LearningError, match=r"Nobody can correct runs of toy.*policy-gradient"):
+        workshop.run(dagger(), workshop.context())
 
 
 def test_language_modelling_lowers_the_loss_of_unread_text(workshop: Any) -> None:
@@ -129,6 +187,95 @@ def test_learning_goes_on_from_a_given_start(workshop: Any) -> None:
 )
 def test_leave_one_out_advantages(rewards: list[float], advantages: list[float]) -> None:
     assert leave_one_out(rewards) == pytest.approx(advantages)
+
+
+@pytest.mark.parametrize(
+    ("rewards", "by_spread", "expected"),
+    [
+        ([1.0, 0.0], False, [0.5, -0.5]),
+        ([1.0, 0.0], True, [1.0, -1.0]),
+        ([1.0, 0.0, 0.0, 0.0], False, [0.75, -0.25, -0.25, -0.25]),
+        ([1.0, 0.0, 0.0, 0.0], True, [3**0.5, -(3**-0.5), -(3**-0.5), -(3**-0.5)]),
+        ([1.0, 1.0], True, []),
+        ([1.0, float("nan")], False, []),
+    ],
+)
+def test_group_relative_advantages(own_run: Any, rewards: list[float], by_spread: bool, expected: list[float]) -> None:
+    group = [own_run(PROMPT, (10,), reward) for reward in rewards]
+    assert [advantage for _, advantage in advantages(group, by_spread)] == pytest.approx(expected)
+
+
+def test_first_update_of_grpo_is_the_policy_gradient_and_later_ones_are_clipped(workshop: Any, own_run: Any) -> None:
+    group = [own_run(PROMPT, (10, 11), 1.0), own_run(PROMPT, (12,), 0.0)]
+    context = workshop.context("one", practice=lambda adapter, asked: [group])
+    _, once = workshop.run(grpo(1, epochs=1), context)
+    half = replace(context, checkpoint=workshop.context("pg").checkpoint)
+    _, plain = workshop.run(policy_gradient(1), half)  # leave-one-out is twice the mean's advantage for two
+    ours, theirs = workshop.tensors(once), workshop.tensors(plain)
+    moved = [name for name in ours if "lora_B" in name]
+    for name in moved:  # Adam's first step is the gradient's sign, whatever its size
+        torch.testing.assert_close(ours[name].sign(), theirs[name].sign())
+    strong = replace(ADAPTER, learning_rate=0.3, clip=100.0)
+    events, _ = workshop.run(
+        grpo(1, epochs=6, adapter=strong), replace(context, checkpoint=workshop.context("many").checkpoint)
+    )
+    assert events[0].metrics["clipped"] > 0.4
+
+
+def test_winners_are_the_best_of_mixed_groups_short_ones_first(own_run: Any) -> None:
+    runs = [own_run(PROMPT, (10,) * length, reward) for length, reward in [(5, 1.0), (2, 1.0), (1, 0.5), (3, 1.0)]]
+    assert winners(runs, 2) == [runs[1], runs[3]]
+    assert winners(runs[:2], 2) == []
+    assert winners([own_run(PROMPT, (1,), -1.0), own_run(PROMPT, (2,), 0.0)], 2) == []
+
+
+def test_pairs_use_each_run_once_and_the_widest_first(own_run: Any) -> None:
+    import random
+
+    rewards = [0.0, 1.0, 0.5, 1.0, 0.0]
+    group = [own_run(PROMPT, (10 + n,), reward) for n, reward in enumerate(rewards)]
+    by_tokens = {(10 + n,): reward for n, reward in enumerate(rewards)}
+    for seed in range(5):
+        pairs = pairs_of(group, 9, random.Random(seed))
+        said = [tuple(by_tokens[one.tokens[-1:]] for one in pair) for pair in pairs]
+        assert said == [(1.0, 0.0), (1.0, 0.0)]
+        assert len({one.tokens for pair in pairs for one in pair}) == 4
+    assert pairs_of(group, 1, random.Random(0)) == pairs_of(group, 9, random.Random(0))[:1]
+
+
+def test_preference_losses_are_those_of_the_papers() -> None:
+    good, bad = torch.tensor([1.0, -2.0]), torch.tensor([0.5, 3.0])
+    expected = -(torch.sigmoid(torch.tensor([0.05, -0.5])).log()).mean()
+    torch.testing.assert_close(dpo_loss(good, bad, 0.1), expected)
+    rest = (1.0 - 2.0 + 0.5 + 3.0) / 4
+    terms = [1 - torch.sigmoid(torch.tensor(0.1 * (one - rest))) for one in (1.0, -2.0)]
+    terms += [1 - torch.sigmoid(torch.tensor(0.1 * (rest - one))) for one in (0.5, 3.0)]
+    torch.testing.assert_close(kto_loss(good, bad, 0.1), torch.stack(terms).mean())
+    alone = kto_loss(torch.tensor([-3.0]), torch.tensor([]), 0.1)
+    torch.testing.assert_close(alone, 1 - torch.sigmoid(torch.tensor(-0.3)))
+
+
+@pytest.mark.parametrize("loss", ["dpo", "kto"])
+def test_people_are_preferred_with_nothing_to_practise(workshop: Any, own_run: Any, loss: str) -> None:
+    better, worse = (own_run(PROMPT, (token,), 1.0).transcript for token in (10, 12))
+    same = [[own_run(PROMPT, (20,), 1.0), own_run(PROMPT, (21,), 1.0)]]
+    context = workshop.context(
+        practice=lambda adapter, asked: same,
+        preferences=lambda count, seed: [(better, worse)] if loss == "dpo" else [],
+        verdicts=lambda count, seed: [(better, True), (worse, False)],
+    )
+    _, candidate = workshop.run(preference(12, loss=loss, likelihood=0.0), context)
+    adapter = from_peft(*read_adapter(workshop.weights(candidate)), workshop.decoder.config)
+    before, after = (
+        [
+            float(part.detach())
+            for part in AdapterTrainer(workshop.decoder, ADAPTER, start=start).logprobs(
+                [from_transcript(better), from_transcript(worse)]
+            )
+        ]
+        for start in (None, adapter)
+    )
+    assert after[0] - before[0] > after[1] - before[1] + 0.5
 
 
 def first_loss(workshop: Any, groups: list[list[Episode]], name: str) -> Any:
@@ -222,7 +369,7 @@ def record_targets(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return targets
 
 
-@pytest.mark.parametrize("learner", [imitation(6), policy_gradient(6), language_modelling(6)])
+@pytest.mark.parametrize("learner", [imitation(6), *from_groups(6), language_modelling(6), dagger(6)], ids=called)
 def test_planted_tokens_never_enter_a_loss(
     workshop: Any, bandit: Bandit, demonstration: Any, marker: int, learner: Learner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,14 +380,18 @@ def test_planted_tokens_never_enter_a_loss(
         replayed.append(count)
         return [demonstration(seed + n) for n in range(count)]
 
-    workshop.run(learner, workshop.context(practice=bandit, replay=replay, documents=DOCUMENTS))
+    def corrections(adapter: FusedAdapter, asked: Practice) -> list[Corrected]:
+        return [Corrected(demonstration(asked.seed % 50 + n), n % 2 == 0) for n in range(asked.tasks)]
+
+    context = workshop.context(practice=bandit, replay=replay, documents=DOCUMENTS, corrections=corrections)
+    workshop.run(learner, context)
     assert len(targets) > 20
     assert sum(replayed) > 0
     assert 71 in targets  # from the second turn, after the environment spoke
     assert marker not in targets
 
 
-@pytest.mark.parametrize("learner", [imitation(3), policy_gradient(3)])
+@pytest.mark.parametrize("learner", [imitation(3), *from_groups(3)], ids=called)
 def test_what_the_environment_said_last_does_not_change_the_result(
     workshop: Any, own_run: Any, demonstration: Any, learner: Learner
 ) -> None:
@@ -313,6 +464,12 @@ def resumable(learner: Learner, workshop: Any, bandit: Bandit, demonstration: An
     def replay(count: int, seed: int) -> list[Transcript]:
         return [demonstration(seed % 50 + 200 + n) for n in range(count)]
 
+    def corrections(adapter: FusedAdapter, asked: Practice) -> list[Corrected]:
+        # What is corrected depends on the adapter, as in earnest.
+        sign = int(float(next(iter(adapter.pairs.values()))[1].sum()) > 0)
+        return [Corrected(demonstration(asked.seed % 50 + n + sign), True) for n in range(asked.tasks)]
+
+    more = {"corrections": corrections, **more}
     return workshop.context(name, practice=bandit, documents=DOCUMENTS, replay=replay, **more)
 
 
@@ -320,7 +477,8 @@ def resumable(learner: Learner, workshop: Any, bandit: Bandit, demonstration: An
     ("learner", "kills"),
     [
         (imitation(), (1, 5, 9, 10, 11, STEPS)),
-        (policy_gradient(), (2, 9, 10, 11, STEPS)),
+        *[(learner, (2, 9, 10, 11, STEPS)) for learner in from_groups()],
+        (dagger(), (2, 9, 10, 11, STEPS)),
         (language_modelling(), (2, 9, 10, 11, STEPS)),
     ],
 )
@@ -419,7 +577,7 @@ def test_checkpoint_of_another_learner_is_refused(workshop: Any, bandit: Bandit)
 
 
 @pytest.mark.parametrize("minutes", [0.0, -3.0, float("nan"), float("inf")])
-@pytest.mark.parametrize("learner", [imitation(), policy_gradient(), language_modelling()])
+@pytest.mark.parametrize("learner", [imitation(), *from_groups(), language_modelling(), dagger()], ids=called)
 def test_budget_that_is_none_is_refused(workshop: Any, bandit: Bandit, learner: Learner, minutes: float) -> None:
     context = workshop.context(practice=bandit, documents=DOCUMENTS, minutes=minutes)
     with pytest.raises(LearningError, match=f"{minutes} minutes"):

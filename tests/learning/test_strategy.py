@@ -43,11 +43,18 @@ def test_only_success_leaves_nothing_to_learn(group: Callable[[str], list[Episod
         choose("toy", demonstrations=False, probe=[group("111"), group("111")])
 
 
+def test_command_names_every_learner() -> None:
+    from llmagentos.cli.learning import learn
+
+    said = next(option.help for option in learn.params if option.name == "learner")  # type: ignore[attr-defined]
+    assert all(name in said for name in LEARNERS)
+
+
 @pytest.mark.parametrize("name", LEARNERS)
 def test_learner_by_name_answers_to_it(name: str) -> None:
     assert learner_named(name).name == name
 
 
 def test_unknown_learner_names_those_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"'magic'.*auto, imitation, policy-gradient"):
+    with pytest.raises(ConfigError, match=r"'magic'.*auto, imitation, dagger"):
         learner_named("magic")

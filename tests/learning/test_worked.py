@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from llmagentos.agentos import AgentOS
 from llmagentos.environments.drills import Drills
+from llmagentos.environments.grid_world import GridWorld
 from llmagentos.environments.support_desk import SupportDesk
 from llmagentos.kernel.rollouts import Policy, Rollouts
-from llmagentos.learning.context import Practice
+from llmagentos.learning.context import Corrected, Practice
 from llmagentos.learning.lessons import Lessons
-from llmagentos.learning.worked import without_examples, worked_examples
+from llmagentos.learning.worked import corrected_runs, without_examples, worked_examples
 from llmagentos.models.adapters import new_adapter
 from llmagentos.models.rendering import Renderer
+from llmagentos.records.episode import Episode
 from llmagentos.records.generation import Sampling
+from llmagentos.records.transcript import Transcript
 
 
 def test_answers_are_worked_examples_of_exercises(rollouts: Rollouts) -> None:
@@ -25,6 +29,44 @@ def test_answers_are_worked_examples_of_exercises(rollouts: Rollouts) -> None:
     for (question, answer), task in zip(worked_examples(env, rollouts, tasks), tasks, strict=True):
         assert env.reset(seed=task.seed, options={"split": "train"})[0] == question
         assert env.step(answer)[1] == 1.0
+
+
+def walked(env: GridWorld, rollouts: Rollouts, moves: list[str], renderer: Renderer) -> tuple[Episode, list[Corrected]]:
+    """A run that says `moves`, and how the expert corrects it."""
+    (task,) = env.tasks("train", 1, seed=3)
+    words = iter(moves)
+    (episode,) = rollouts.demonstrate([task], lambda task: lambda seen: next(words))
+    spoken = [
+        replace(segment, origin="sampled") if segment.origin == "demonstration" else segment
+        for segment in episode.transcript.segments
+    ]
+    episode = replace(episode, transcript=Transcript(episode.transcript.model, tuple(spoken)))
+    return episode, corrected_runs(env, episode, renderer)
+
+
+@pytest.mark.parametrize("recovers", [True, False])
+def test_expert_corrects_at_every_place_or_up_to_the_first_mistake(
+    rollouts: Rollouts, tiny_model: Path, recovers: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GridWorld, "expert_recovers", recovers)
+    env, renderer = GridWorld(), Renderer(tiny_model)
+    (task,) = env.tasks("train", 1, seed=3)
+    right = env.layout(task).way(env.layout(task).start, has_key=False)
+    back = {"up": "down", "down": "up", "left": "right", "right": "left"}
+    moves = [right[0], back[right[0]], *right]  # one step, back again, and the whole way
+    episode, corrected = walked(env, rollouts, moves, renderer)
+    assert episode.success
+    departures = [one for one in corrected if one.departed]
+    assert len(departures) == 1
+    (whole,) = [one for one in corrected if not one.departed]
+    (correction,) = departures
+    assert correction.transcript.segments[-1] == renderer.force(right[1])
+    assert sum(correction.transcript.trainable) == len(renderer.force(right[1]).tokens)
+    shown = sum(segment.origin == "demonstration" for segment in whole.transcript.segments)
+    assert shown == (1 + len(right) if recovers else 1)
+    assert not any(segment.origin == "sampled" for one in corrected for segment in one.transcript.segments)
+    wrong = renderer.force(back[right[0]]).tokens
+    assert any(segment.origin == "prompt" and segment.tokens == wrong for segment in whole.transcript.segments)
 
 
 def test_the_expert_works_examples_of_conversations(rollouts: Rollouts) -> None:

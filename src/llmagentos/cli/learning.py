@@ -34,7 +34,13 @@ SHOWN = 5
 @click.option(
     "--minutes", default=10.0, show_default=True, type=click.FloatRange(0.01, 100_000), help="Wall time to spend."
 )
-@click.option("--learner", default="auto", show_default=True, help="imitation, policy-gradient, or auto.")
+@click.option(
+    "--learner",
+    default="auto",
+    show_default=True,
+    help="auto chooses. imitation, dagger: from an expert. policy-gradient, grpo, dr-grpo, rejection-sampling, dpo, "
+    "kto: from own rewarded runs.",
+)
 @click.option("--seed", default=0, show_default=True, help="Draws tasks, samples and initial weights.")
 @click.option("--fresh", is_flag=True, help="Discard what interrupted learning left, instead of going on with it.")
 @json_option

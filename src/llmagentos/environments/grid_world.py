@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 from collections import deque
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -29,6 +30,7 @@ INSTRUCTIONS = (
     "Walk to the goal, one word at a time: up, down, left or right. The door opens when you have the key. "
     "Row 1 is at the top, column 1 at the left."
 )
+CARRIED = "You have the key."
 SIZES = (4, 12)
 LEVELS = (1, 2)
 PATIENCE = 3
@@ -38,6 +40,7 @@ SHARES: tuple[tuple[Split, int], ...] = (("train", 60), ("development", 10), ("g
 Place: TypeAlias = tuple[int, int]
 """Row and column, counted from 1."""
 
+_YOU = re.compile(r"^You: row (\d+), column (\d+)$", re.MULTILINE)
 MOVES: dict[str, Place] = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}
 
 
@@ -93,6 +96,7 @@ class GridWorld(LanguageEnvironment):
     """A square of `size` (4 to 12, 6 when left out); `level` 1 has a goal alone, 2 (the default) key, door and goal."""
 
     reply_tokens = 8
+    expert_recovers = True
 
     def __init__(self, **options: JSON) -> None:
         super().__init__(NAME)
@@ -112,13 +116,14 @@ class GridWorld(LanguageEnvironment):
         return make_layout(task.split, task.seed, *_read_options({**self._options, **task.options}))
 
     def expert(self, task: Task) -> Policy:
-        """Walks the shortest way."""
-        words = iter(self._words(task))
-        return lambda observation: next(words)
-
-    def _words(self, task: Task) -> list[str]:
+        """Walks the shortest way from wherever it is."""
         layout = self.layout(task)
-        return layout.way(layout.start, has_key=False)
+
+        def walk(observation: str) -> str:
+            row, column = map(int, _YOU.findall(observation)[-1])
+            return layout.way((row, column), has_key=CARRIED in observation)[0]
+
+        return walk
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         super().reset(seed=seed)
@@ -165,7 +170,7 @@ class GridWorld(LanguageEnvironment):
             if not self._has_key:
                 things.insert(1, ("Key", layout.key))
         lines = [f"{name}: row {row}, column {column}" for name, (row, column) in things]
-        carried = ["You have the key."] if layout.key is not None and self._has_key else []
+        carried = [CARRIED] if layout.key is not None and self._has_key else []
         return "\n".join([*([said] if said else []), *lines, *carried])
 
 

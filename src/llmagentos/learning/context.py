@@ -49,6 +49,16 @@ class Practice:
 
 
 @dataclass(frozen=True, slots=True)
+class Corrected:
+    """An own run up to a place, with the expert's reply there."""
+
+    transcript: Transcript
+    """The expert's replies are demonstrations; the agent's own that differ are prompts, which never train."""
+    departed: bool
+    """Whether the agent had said something else at the last place."""
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """Success on the development split."""
 
@@ -91,6 +101,12 @@ class LearningContext:
     checkpoint: Checkpoint
     constraints: Constraints | None = None
     """Reads the grammars that runs had to follow."""
+    corrections: Callable[[FusedAdapter, Practice], list[Corrected]] = lambda adapter, asked: []
+    """Own runs under an adapter as an expert corrects them; none where there is no expert."""
+    verdicts: Callable[[int, int], list[tuple[Transcript, bool]]] = lambda count, seed: []
+    """(count, seed) -> runs of this skill that people called good or bad."""
+    preferences: Callable[[int, int], list[tuple[Transcript, Transcript]]] = lambda count, seed: []
+    """(count, seed) -> what people preferred on this skill, the better run first; none where nobody said anything."""
     documents: Sequence[tuple[int, ...]] = ()
     """Token sequences of the user's documents."""
     clock: Callable[[], float] = time.monotonic

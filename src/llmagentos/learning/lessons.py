@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from llmagentos.errors import LearningError
 from llmagentos.kernel.rollouts import Policy, Rollouts
-from llmagentos.learning.context import Practice, Score
+from llmagentos.learning.context import Corrected, Practice, Score
 from llmagentos.learning.general import REQUESTS
-from llmagentos.learning.worked import expert_runs, without_examples, worked_examples
+from llmagentos.learning.worked import corrected_runs, expert_runs, without_examples, worked_examples
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.models.torch_engine import TorchEngine
 from llmagentos.records.episode import Episode
@@ -85,6 +85,15 @@ class Lessons:
             renderer = services.engine.renderer
             runs = [replace(run, transcript=without_examples(env, run, renderer)) for run in runs]
         return [runs[at : at + asked.samples] for at in range(0, len(runs), asked.samples)]
+
+    def corrections(self, adapter: FusedAdapter, asked: Practice) -> list[Corrected]:
+        """Own runs on fresh training tasks, corrected by the expert where the environment has one."""
+        tasks = self.env.tasks("train", asked.tasks, seed=asked.seed)
+        if not tasks or self.env.expert(tasks[0]) is None:
+            return []
+        runs = self._play(adapter, tasks, asked.samples, asked.temperature, asked.seed, "practice", asked.max_tokens)
+        renderer = self._services.engine.renderer
+        return [one for run in runs for one in corrected_runs(self.env, run, renderer)]
 
     def evaluate(self, adapter: FusedAdapter) -> Score:
         """Success on a few development tasks, always the same."""

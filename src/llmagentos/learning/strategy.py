@@ -8,14 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Literal, TypeAlias, get_args
 
 from llmagentos.errors import ConfigError, LearningError
 from llmagentos.learning.context import Learner
 from llmagentos.records.episode import Episode
 
-LearnerName: TypeAlias = Literal["imitation", "policy-gradient"]
+LearnerName: TypeAlias = Literal[
+    "imitation", "dagger", "rejection-sampling", "policy-gradient", "grpo", "dr-grpo", "dpo", "kto"
+]
 LEARNERS: tuple[str, ...] = get_args(LearnerName)
+
+_LEARNERS: dict[str, tuple[str, str, tuple[str, dict[str, str]] | None]] = {
+    "imitation": ("imitation", "Imitation", None),
+    "dagger": ("dagger", "Dagger", None),
+    "rejection-sampling": ("rejection_sampling", "RejectionSampling", None),
+    "policy-gradient": ("policy_gradient", "PolicyGradient", None),
+    "grpo": ("grpo", "Grpo", ("GrpoSettings", {"variant": "grpo"})),
+    "dr-grpo": ("grpo", "Grpo", ("GrpoSettings", {"variant": "dr-grpo"})),
+    "dpo": ("preference", "Preference", ("PreferenceSettings", {"loss": "dpo"})),
+    "kto": ("preference", "Preference", ("PreferenceSettings", {"loss": "kto"})),
+}
+"""Module, class, and settings that make the variant."""
 
 PROBE_TASKS, PROBE_SAMPLES = 12, 8
 """Own runs that tell whether reinforcement has anything to start from."""
@@ -51,12 +66,9 @@ def choose(skill: str, *, demonstrations: bool, probe: Sequence[Sequence[Episode
 
 def learner_named(name: str) -> Learner:
     """A learner with its default settings; `ConfigError` for an unknown name."""
-    if name == "imitation":
-        from llmagentos.learning.language.imitation import Imitation
-
-        return Imitation()
-    if name == "policy-gradient":
-        from llmagentos.learning.language.policy_gradient import PolicyGradient
-
-        return PolicyGradient()
-    raise ConfigError(f"No learner named {name!r}. Choose one of: auto, {', '.join(LEARNERS)}.")
+    module, kind, settings = _LEARNERS.get(name, ("", "", None))
+    if not module:
+        raise ConfigError(f"No learner named {name!r}. Choose one of: auto, {', '.join(LEARNERS)}.")
+    found = import_module(f"llmagentos.learning.language.{module}")
+    learner: Learner = getattr(found, kind)(*([getattr(found, settings[0])(**settings[1])] if settings else []))
+    return learner

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from llmagentos.kernel.rollouts import Rollouts
+from llmagentos.learning.context import Corrected
 from llmagentos.models.rendering import Renderer
 from llmagentos.programs.opening import opening
 from llmagentos.records.episode import Episode
 from llmagentos.records.message import Message
 from llmagentos.records.task import Task, reset_options
-from llmagentos.records.transcript import TRAINABLE, Transcript
+from llmagentos.records.transcript import TRAINABLE, Segment, Transcript
 
 if TYPE_CHECKING:
     from llmagentos.environments.language import LanguageEnvironment
@@ -55,6 +56,40 @@ def without_examples(env: LanguageEnvironment, episode: Episode, renderer: Rende
     segments = episode.transcript.segments
     start = next((place for place, one in enumerate(segments) if one.origin in TRAINABLE), len(segments))
     return Transcript(episode.transcript.model, (*plain, *segments[start:]))
+
+
+def corrected_runs(env: LanguageEnvironment, episode: Episode, renderer: Renderer) -> list[Corrected]:
+    """An own run with what the expert would have said: one for each place where it is something else, and the whole run
+    as far as it is the same.
+
+    An expert that does not find back from other people's mistakes (`expert_recovers`) is asked up to the first one.
+    """
+    expert = env.expert(episode.task)
+    segments = list(episode.transcript.segments)
+    places = [place for place, segment in enumerate(segments) if segment.origin == "sampled"]
+    if expert is None or len(places) != len(episode.steps):
+        return []
+    found: list[Corrected] = []
+    seen = episode.observation
+    for place, step in zip(places, episode.steps, strict=True):
+        right = expert(seen)
+        if step.action.strip() == right.strip():
+            segments[place] = Segment("demonstration", segments[place].tokens)
+        else:
+            before = [_read_only(segment) for segment in segments[:place]]
+            found.append(Corrected(Transcript(episode.transcript.model, (*before, renderer.force(right))), True))
+            segments[place] = Segment("prompt", segments[place].tokens)
+            if not env.expert_recovers:
+                segments = segments[: place + 1]
+                break
+        seen = step.observation
+    if any(segment.origin == "demonstration" for segment in segments):
+        found.append(Corrected(Transcript(episode.transcript.model, tuple(segments)), False))
+    return found
+
+
+def _read_only(segment: Segment) -> Segment:
+    return Segment("prompt", segment.tokens) if segment.origin in TRAINABLE else segment
 
 
 def _observation(env: LanguageEnvironment, task: Task) -> str:

@@ -1,0 +1,151 @@
+"""Learning from groups of own runs on the same task: what all learners from rewards share.
+
+In: settings, and an update that a learner makes of a step's groups. Out: the learner's generator: practice, worked
+examples in the prompt where hardly anything succeeds yet, the update, an evaluation now and then, an end.
+It does not know which loss is built from a group.
+
+While few own runs succeed, some tasks are played with worked examples in the prompt, and what is rewarded there is
+learned without them (context distillation, arXiv 2209.15189): a form that is never met by chance is so met.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from llmagentos.errors import LearningError
+from llmagentos.learning.context import Learning, LearningContext, Practice
+from llmagentos.learning.run import LearningRun
+from llmagentos.learning.trainer import AdapterSettings, TrainingSequence, from_transcript
+from llmagentos.models.adapters import FusedAdapter
+from llmagentos.records.episode import Episode
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSettings:
+    """What may be tuned in every learner from groups."""
+
+    adapter: AdapterSettings = field(default_factory=lambda: AdapterSettings(learning_rate=2e-4, clip=0.5))
+    tasks: int = 8
+    """Tasks a step."""
+    samples: int = 8
+    """Runs of each task."""
+    temperature: float = 1.0
+    limit: int = 400
+    """Most steps."""
+    replay: int = 2
+    """Runs of kept skills imitated beside each update, where there are any."""
+    replay_weight: float = 0.5
+    patience: int = 8
+    """Steps in a row without anything to learn after which learning ends."""
+    hinted: int = 2
+    """Tasks a step that are played with worked examples in the prompt, while fewer than `hint_until` of the other
+    runs succeed."""
+    examples: int = 2
+    """Worked examples in such a prompt."""
+    hint_until: float = 0.5
+    evaluate_every: int = 0
+    """Steps between evaluations on the development split; 0 leaves them out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """One step's practice."""
+
+    groups: list[list[Episode]]
+    """Runs of each task under the adapter as it is."""
+    hinted: list[list[Episode]]
+    """Runs with worked examples in the prompt, their transcripts without them."""
+
+
+Update: TypeAlias = Callable[[LearningRun, LearningContext, Played], dict[str, float]]
+"""Steps of the optimiser on one step's practice; what was measured, nothing where the practice taught nothing."""
+
+
+def learn_in_groups(
+    name: str, settings: GroupSettings, start: FusedAdapter | None, context: LearningContext, update: Update
+) -> Learning:
+    """Practise and update until the planned steps are done or practice teaches nothing any more.
+
+    `LearningError` when no run at all was rewarded.
+    """
+    run = LearningRun(name, context, settings.adapter, start, settings.limit)
+    idle, rewarded = int(run.extra.get("idle", 0)), float(run.extra.get("rewarded", 0))
+    while not run.finished and idle < settings.patience:
+        played, metrics = practise(run, context, settings)
+        rewarded += sum(one.reward > 0 for group in played.groups + played.hinted for one in group)
+        learned = update(run, context, played)
+        idle = 0 if learned else idle + 1
+        metrics |= learned
+        run.extra = {"idle": idle, "rewarded": rewarded}
+        every = settings.evaluate_every
+        if every and (run.done + 1) % every == 0:
+            score = context.evaluate(run.trainer.snapshot())
+            metrics |= score.metrics
+        yield run.stepped(metrics)
+    if rewarded == 0:
+        raise LearningError(
+            f"No run of {context.skill} was rewarded in {run.done} steps: reinforcement cannot start from nothing. "
+            "Give demonstrations first (an expert, or corrected episodes): llmagentos learn --learner imitation"
+        )
+    return run.candidate(evidence={"stopped": "nothing left to reinforce" if idle >= settings.patience else "plan"})
+
+
+def practise(run: LearningRun, context: LearningContext, settings: GroupSettings) -> tuple[Played, dict[str, float]]:
+    """A step's runs and what the plain ones measure."""
+    asked = Practice(settings.tasks, settings.samples, run.seed(), settings.temperature)
+    adapter = run.trainer.snapshot()
+    groups = context.practice(adapter, asked)
+    metrics = describe(groups)
+    hinted: list[list[Episode]] = []
+    if settings.hinted and metrics["strict"] < settings.hint_until:
+        asked = replace(asked, tasks=settings.hinted, seed=run.seed(2), examples=settings.examples)
+        hinted = context.practice(adapter, asked)
+    return Played(groups, hinted), metrics
+
+
+def replayed(run: LearningRun, context: LearningContext, settings: GroupSettings) -> list[TrainingSequence]:
+    """Runs of kept skills to imitate beside an update."""
+    kept = context.replay(settings.replay, run.seed(1)) if settings.replay else []
+    return [from_transcript(transcript) for transcript in kept]
+
+
+def with_replay(loss: Tensor, kept: list[Tensor], weight: float, metrics: dict[str, float]) -> Tensor:
+    """The loss with that of imitating the kept runs, whose log-probabilities are `kept`; both are noted."""
+    metrics["loss"] = float(loss.detach())
+    if not kept:
+        return loss
+    imitation = -torch.cat(kept).mean()
+    metrics["replay_loss"] = float(imitation.detach())
+    return loss + weight * imitation
+
+
+def is_mixed(group: list[Episode]) -> bool:
+    """Whether a group's rewards are finite and not all alike."""
+    rewards = [episode.reward for episode in group]
+    return len(rewards) > 1 and all(map(math.isfinite, rewards)) and max(rewards) > min(rewards)
+
+
+def mean_length(runs: list[TrainingSequence]) -> float:
+    """Mean number of scored tokens, a constant of the step: unlike each run's own length it biases no run."""
+    return max(1.0, sum(len(run.targets) for run in runs) / max(1, len(runs)))
+
+
+def describe(groups: list[list[Episode]]) -> dict[str, float]:
+    """Mean reward, strict and lenient success, share of groups that are mixed and mean length of the replies."""
+    episodes = [episode for group in groups for episode in group]
+    count = max(1, len(episodes))
+    rewards = [episode.reward for episode in episodes if math.isfinite(episode.reward)]
+    sampled = sum(sum(episode.transcript.trainable) for episode in episodes)
+    return {
+        "reward": sum(rewards) / max(1, len(rewards)),
+        "strict": sum(episode.success for episode in episodes) / count,
+        "lenient": sum(episode.lenient for episode in episodes) / count,
+        "mixed": sum(map(is_mixed, groups)) / max(1, len(groups)),
+        "length": sampled / count,
+    }
