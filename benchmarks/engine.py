@@ -12,6 +12,7 @@ time of the second, `decode` the tokens after the first by the difference. Ours 
 one batch; peers never carry one. Nothing is guessed.
 
 Units: `batch B, prompt P`; `limits` (the model's own products alone, and a copy of memory: nothing is faster);
+`profile` (where the time of a decoding step of 32 rows goes);
 `16 adapters` (32 requests, throughput beside one adapter); `shared prompt` (64 requests with 512 common tokens: seconds
 to one token each, with the common part computed once and with prompts that share nothing); `memory` (64 sessions of
 1,000 tokens: GB of the process).
@@ -169,6 +170,18 @@ class Bench:
         ours = self.everybody[0]
         return {str(rows): ours.ask(prompts=[], tokens=0, limits=rows)[1] for rows in (1, 8, 32, 64)}
 
+    def profile(self) -> JSON:
+        """Milliseconds of a decoding step of 32 rows: the products alone, the kernels, from one step to the next."""
+        ours = self.everybody[0]
+        products = 32_000 / ours.ask(prompts=[], tokens=0, limits=32)[1]["engine's products"]["tokens_per_second"]
+        found: JSON = {"products alone": round(products, 1)}
+        for prompt in (64, 512):
+            for adapters in (0, 1, ADAPTERS):
+                prompts = self.prompts.draw(32, prompt)
+                _, step = ours.ask(prompts=prompts, tokens=TOKENS, adapters=adapters, profiled=True)
+                found[f"prompt {prompt}, adapters {adapters}"] = {name: round(each, 1) for name, each in step.items()}
+        return found
+
     def memory(self) -> JSON:
         """GB of the engine's process, Python, PyTorch and one adapter included, with 64 sessions of 1,000 tokens."""
         many = self.everybody[0]
@@ -257,6 +270,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for b in options.batch
         },
         "limits": bench.limits,
+        "profile": bench.profile,
         "16 adapters": lambda: bench.adapters(again),
         "shared prompt": lambda: bench.sharing(again),
         "memory": bench.memory,
