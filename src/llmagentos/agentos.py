@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 from llmagentos.config import Settings, load_settings
 from llmagentos.errors import ConfigError, PermissionDenied, ReleaseError
 from llmagentos.llm import LanguageModel, Voice
+from llmagentos.records.feedback import Feedback, FeedbackKind
 from llmagentos.records.process import ProcessInfo, ProcessState
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Manifest, Release
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from llmagentos.data.intake import Intake
     from llmagentos.environments.language import LanguageEnvironment
     from llmagentos.experience.episodes import Episodes
+    from llmagentos.experience.feedback import People
     from llmagentos.kernel.handle import ProcessHandle
     from llmagentos.kernel.kernel import Kernel
     from llmagentos.knowledge.facts import Facts
@@ -164,6 +166,21 @@ class AgentOS:
         return self._runtime.episodes
 
     @property
+    def people(self) -> People:
+        """What people said about replies."""
+        return self._runtime.people
+
+    def give_feedback(
+        self, episode: str, kind: FeedbackKind, text: str = "", *, place: int = -1, reviewer: str = ""
+    ) -> Feedback:
+        """Say what you think of a reply of a finished run; see `experience.feedback.People.add`."""
+        return self.people.add(episode, kind, text, place=place, reviewer=reviewer, force=self.engine.renderer.force)
+
+    def withdraw_feedback(self, identifier: str, reason: str) -> list[str]:
+        """Nothing is learned from it any more; returns the releases that rest on it, which are marked."""
+        return self.releases.withdraw_episodes(self.people.withdraw(identifier, reason))
+
+    @property
     def releases(self) -> Releases:
         """What is and was live."""
         return self._runtime.releases
@@ -289,6 +306,12 @@ class Runtime:
         from llmagentos.experience.episodes import Episodes
 
         return Episodes(self._home.store)
+
+    @cached_property
+    def people(self) -> People:
+        from llmagentos.experience.feedback import People
+
+        return People(self._home.store, self.episodes)
 
     @cached_property
     def releases(self) -> Releases:
@@ -448,6 +471,7 @@ class Runtime:
                 engine=self.engine(on_progress),
                 kernel=self.kernel(on_progress),
                 episodes=self.episodes,
+                people=self.people,
                 releases=self.releases,
                 library_folder=self._folder(self._settings.model, on_progress),
                 settings=self._settings,
@@ -464,7 +488,7 @@ class Runtime:
             if self._embedder is not None:
                 self._embedder.close()
             self._kernel = self._engine = self._embedder = None
-            for name in ("episodes", "releases", "facts", "toolbox"):
+            for name in ("episodes", "people", "releases", "facts", "toolbox"):
                 self.__dict__.pop(name, None)
 
 

@@ -33,11 +33,11 @@ from llmagentos.records.process import Limits
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Candidate, Release, Verdict
 from llmagentos.records.task import Split
-from llmagentos.records.transcript import Transcript
 
 if TYPE_CHECKING:
     from llmagentos.environments.language import LanguageEnvironment
     from llmagentos.experience.episodes import Episodes
+    from llmagentos.experience.feedback import People
     from llmagentos.kernel.kernel import Kernel
     from llmagentos.models.engine import Engine
     from llmagentos.records.document import Document
@@ -55,6 +55,7 @@ class CycleParts:
     engine: Engine
     kernel: Kernel
     episodes: Episodes
+    people: People
     releases: Releases
     library_folder: Path
     settings: Settings
@@ -240,6 +241,7 @@ class Cycle:
         source = Lessons(self._services(live), env, seed, kept, replays=replay)
         context = self._context(env.skill, minutes, seed, checkpoint, source)
         candidate = self._work(learner, start, context, on_progress)
+        candidate = replace(candidate, episodes=tuple(sorted({*candidate.episodes, *source.rests_on})))
         self.parts.releases.add_candidate(candidate)
         checkpoint.clear()
         return candidate
@@ -384,10 +386,10 @@ class Cycle:
         safe = "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in name)
         return FileCheckpoint(self.parts.settings.home / "checkpoints" / f"{safe}.safetensors")
 
-    def _runs_of(self, skill: str, *, by_people: bool) -> list[Transcript]:
+    def _runs_of(self, skill: str, *, by_people: bool) -> list[Episode]:
         """Stored successful training runs of a skill: corrected or shown by people, or the agent's own."""
         found = self.parts.episodes.select(skill=skill, split="train", success=True, limit=512)
-        return [episode.transcript for episode in found if (episode.origin == "person") == by_people]
+        return [episode for episode in found if (episode.origin == "person") == by_people]
 
     def _services(self, live: Release) -> LessonServices:
         return LessonServices(
@@ -396,6 +398,7 @@ class Cycle:
             policy=lambda env: self.policy(env, live),
             own=lambda skill: self._runs_of(skill, by_people=False),
             corrected=lambda skill: self._runs_of(skill, by_people=True),
+            judged=self.parts.people.of_skill,
             development_tasks=self.settings.development_tasks,
         )
 
@@ -416,6 +419,8 @@ class Cycle:
             checkpoint=checkpoint,
             constraints=self.engine.constraints,
             corrections=source.corrections,
+            preferences=source.preferences,
+            verdicts=source.verdicts,
         )
 
     def _work(

@@ -35,7 +35,7 @@ def printed(capsys: pytest.CaptureFixture[str]) -> Any:
     "arguments",
     [["ps"], ["agents"], ["skills"], ["environments"], ["models", "list"], ["models", "show"], ["releases", "list"],
      ["releases", "show", "live"], ["releases", "diff", "r0", "r0"], ["data", "list"], ["knowledge", "ask", "x"],
-     ["doctor", "--offline"]],
+     ["doctor", "--offline"], ["feedback", "list"]],
     ids=" ".join,
 )  # fmt: skip
 def test_listing_is_json_on_request(arguments: list[str], home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,3 +159,30 @@ def test_demo_never_clears_a_folder_that_is_not_its_own(tmp_path: Path) -> None:
 def test_environment_variable_chooses_the_home(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["knowledge", "add", FACT]) == 0
     assert (home / "llmagentos.db").exists()
+
+
+def test_chat_takes_thumbs_and_corrections(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "/good\nWhere is my order?\n/bad\n/correct It is on its way.\nAnd the other?\n/correct\n"
+    monkeypatch.setattr("sys.stdin", io.StringIO(said))
+    assert run(["chat", "--max-tokens", "4"]) == 0
+    out, told = capsys.readouterr()
+    assert "no answer yet" in told
+    assert "needs the right text" in told
+    assert "correction by" in out
+    assert run(["feedback", "list", "--json"]) == 0
+    bad, corrected = printed(capsys)
+    assert (bad["kind"], corrected["kind"], corrected["text"]) == ("bad", "correction", "It is on its way.")
+    assert bad["episode"] == corrected["episode"]
+    with AgentOS(home) as system:
+        last = system.episodes.select(limit=5)[0]
+        spoken = "".join(system.engine.renderer.decode(segment.tokens) for segment in last.transcript.segments)
+    assert "It is on its way." in spoken, "the dialogue goes on from what should have been said"
+    assert run(["feedback", "withdraw", bad["id"], "--reason", "a slip"]) == 0
+    assert run(["feedback", "add", bad["episode"], "--good", "--reviewer", "ann"]) == 0
+    capsys.readouterr()
+    assert run(["feedback", "list", "--withdrawn"]) == 0
+    assert "a slip" in capsys.readouterr().out
+    assert run(["feedback", "add", bad["episode"], "--good", "--better", "x"]) == 2
+    assert run(["feedback", "add", bad["episode"]]) == 2

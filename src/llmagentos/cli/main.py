@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "learn": ("learning:learn", "Learn an environment; a better agent goes live only through the gate."),
     "evaluate": ("learning:evaluate", "Measure success on held-out tasks, with intervals."),
     "demo": ("demo:demo", "The whole cycle on this machine, with a report."),
+    "feedback": ("feedback:feedback", "Say what was good, bad or should have been said; withdraw it."),
     "doctor": ("doctor:doctor", "Check this machine and the home, with a remedy for each fault."),
     "models": ("models:models", "List, fetch and show models."),
     "releases": ("releases:releases", "List, show, compare and restore releases."),

@@ -13,15 +13,20 @@ import click
 from llmagentos.cli.opening import json_option, writing
 from llmagentos.cli.progress import progress
 from llmagentos.cli.screen import as_json, complain, say, table
+from llmagentos.errors import ConfigError
+from llmagentos.records.feedback import FeedbackKind
 from llmagentos.records.task import Split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from llmagentos.agent import Agent
+    from llmagentos.agent import Agent, Answer
+    from llmagentos.agentos import AgentOS
     from llmagentos.records.episode import Episode
 
 MOST_ROWS = 30
+VERDICTS: dict[str, FeedbackKind] = {"/good": "good", "/bad": "bad", "/correct": "correction", "/better": "better"}
+"""What a person may say about the last answer of a chat."""
 
 
 @click.command()
@@ -94,7 +99,8 @@ def run(
 def chat(context: click.Context, message: str | None, instructions: str, temperature: float, max_tokens: int) -> None:
     """Talk to the live release. An empty line or Ctrl-D ends, /new starts afresh.
 
-    Without a terminal every line of standard input is one turn.
+    /good and /bad judge the last answer, /correct TEXT says what is right, /better TEXT what is better; the next
+    learning uses it. Without a terminal every line of standard input is one turn.
     """
     from llmagentos.agent import Agent
 
@@ -104,25 +110,49 @@ def chat(context: click.Context, message: str | None, instructions: str, tempera
         with progress() as show:
             system.on_progress = show
             _ = system.kernel  # loaded before the first prompt appears, its progress shown
-        turns = list(opening)
+        turns, last = list(opening), ""
         for said in [message] if message is not None else _lines():
             if said == "/new":
-                turns = list(opening)
+                turns, last = list(opening), ""
+                continue
+            if said.split(" ", 1)[0] in VERDICTS:
+                better = _judge(system, last, said)
+                if better:
+                    turns[-1] = {"role": "assistant", "content": better}
                 continue
             turns.append({"role": "user", "content": said})
-            turns.append({"role": "assistant", "content": _reply(agent, turns, max_tokens, temperature)})
+            answer = _reply(agent, turns, max_tokens, temperature)
+            turns.append({"role": "assistant", "content": answer.text})
+            last = answer.episode.id
         if message is None and sys.stdin.isatty():
             say(f"Engine: {system.engine.counters}.", "dim")
 
 
-def _reply(agent: Agent, turns: list[dict[str, str]], max_tokens: int, temperature: float) -> str:
+def _judge(system: AgentOS, episode: str, said: str) -> str:
+    """Store what a person says about the last answer; returns what should have been said, if that is told."""
+    from llmagentos.cli.feedback import describe, reviewer_name
+
+    word, _, text = said.partition(" ")
+    if not episode:
+        complain("There is no answer yet to judge.")
+        return ""
+    try:
+        given = system.give_feedback(episode, VERDICTS[word], text.strip(), reviewer=reviewer_name())
+    except ConfigError as problem:
+        complain(str(problem))
+        return ""
+    say(f"noted: {describe(given)}", "dim")
+    return given.text
+
+
+def _reply(agent: Agent, turns: list[dict[str, str]], max_tokens: int, temperature: float) -> Answer:
     def write(piece: str) -> None:
         sys.stdout.write(piece)
         sys.stdout.flush()
 
     answer = agent.chat(turns, max_tokens=max_tokens, temperature=temperature, on_text=write)
     sys.stdout.write("\n")
-    return answer.text
+    return answer
 
 
 def _lines() -> Iterator[str]:

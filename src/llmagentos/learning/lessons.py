@@ -7,11 +7,13 @@ transcripts. It does not know which learner asks, nor the gate.
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from llmagentos.errors import LearningError
+from llmagentos.experience.feedback import Judged
 from llmagentos.kernel.rollouts import Policy, Rollouts
 from llmagentos.learning.context import Corrected, Practice, Score
 from llmagentos.learning.general import REQUESTS
@@ -28,6 +30,8 @@ from llmagentos.records.transcript import Segment, Transcript
 if TYPE_CHECKING:
     from llmagentos.environments.language import LanguageEnvironment
 
+T = TypeVar("T")
+
 GENERAL_SAMPLING = Sampling(max_tokens=24)
 """The first words of an answer are enough to hold the manner of answering."""
 
@@ -40,10 +44,12 @@ class LessonServices:
     rollouts: Rollouts
     policy: Callable[[LanguageEnvironment], Policy]
     """How an environment is played; release and adapter are replaced."""
-    own: Callable[[str], list[Transcript]]
+    own: Callable[[str], list[Episode]]
     """The agent's own successful training runs of a skill."""
-    corrected: Callable[[str], list[Transcript]]
-    """What people corrected or showed of a skill."""
+    corrected: Callable[[str], list[Episode]]
+    """What people corrected or showed of a skill; "" is conversations of no skill."""
+    judged: Callable[[str], list[Judged]]
+    """What people said about runs of a skill."""
     development_tasks: int
 
 
@@ -62,6 +68,9 @@ class Lessons:
         """`env` is None for a learner that only reads; `kept` are the environments of the skills to be kept."""
         self._services, self._env, self._seed, self._kept, self._replays = services, env, seed, kept, replays
         self._stored: dict[str, list[Transcript]] = {}
+        self._people: dict[str, list[Judged]] = {}
+        self.rests_on: set[str] = set()
+        """Identifiers of stored episodes and feedback that were given out: what the weights rest on."""
 
     @property
     def env(self) -> LanguageEnvironment:
@@ -105,23 +114,59 @@ class Lessons:
         )
 
     def demonstrations(self, count: int, seed: int) -> list[Transcript]:
-        """Fresh runs of the expert; without one, what people corrected or showed."""
-        shown = self._shown(self.env, count, seed)
-        return shown or self._services.corrected(self.env.skill)[:count]
+        """What people corrected or showed, up to half of them, and fresh runs of the expert where there is one."""
+        people = self._corrected(self.env.skill)
+        shown = self._shown(self.env, count - min(len(people), count // 2), seed)
+        if not shown:
+            return _some(people, count, seed)
+        return _some(people, count - len(shown), seed) + shown
+
+    def preferences(self, count: int, seed: int) -> list[tuple[Transcript, Transcript]]:
+        """Pairs of what should have been said and what was."""
+        return _some([(one.better, one.said) for one in self._judged() if one.better is not None], count, seed)
+
+    def verdicts(self, count: int, seed: int) -> list[tuple[Transcript, bool]]:
+        """Replies with a thumb."""
+        thumbs = [one for one in self._judged() if one.better is None]
+        return _some([(one.said, one.feedback.kind == "good") for one in thumbs], count, seed)
+
+    def _judged(self) -> list[Judged]:
+        skill = self.env.skill
+        if skill not in self._people:
+            self._people[skill] = self._services.judged(skill)
+            self.rests_on |= {one.feedback.id for one in self._people[skill]}
+            self.rests_on |= {one.feedback.shown for one in self._people[skill] if one.feedback.shown}
+        return self._people[skill]
+
+    def _corrected(self, skill: str) -> list[Transcript]:
+        key = f"people:{skill}"
+        if key not in self._stored:
+            self._stored[key] = self._noted(self._services.corrected(skill))
+        return self._stored[key]
+
+    def _noted(self, episodes: list[Episode]) -> list[Transcript]:
+        self.rests_on |= {episode.id for episode in episodes}
+        return [episode.transcript for episode in episodes]
 
     def replay(self, count: int, seed: int) -> list[Transcript]:
-        """Runs of the kept skills in turn (their experts', else the agent's own that succeeded), and general answers.
+        """Runs of the kept skills in turn (their experts', else the agent's own that succeeded), general answers, and
+        what people corrected in conversations.
 
-        Each kept skill comes twice as often as the base model's own answers to requests of no skill; without a kept
-        skill there are only those, a quarter of `count`.
+        Each kept skill comes twice as often as the base model's own answers to requests of no skill and as people's
+        corrections; without either there are only those answers, a quarter of `count`.
         """
         if not self._replays:
             return []
-        count = count if self._kept else math.ceil(count / 4)
+        said = self._corrected("")
+        count = count if self._kept or said else math.ceil(count / 4)
         sources: list[LanguageEnvironment | None] = [*self._kept, *self._kept, None]
         found: list[Transcript] = []
         for number in range(count):
-            env, draw = sources[(seed + number) % len(sources)], seed * 31 + number
+            place, draw = (seed + number) % (len(sources) + bool(said)), seed * 31 + number
+            if place == len(sources):
+                found.append(said[draw % len(said)])
+                continue
+            env = sources[place]
             found += self._general(draw) if env is None else self._shown(env, 1, draw) or self._own(env, draw)
         return found
 
@@ -148,7 +193,7 @@ class Lessons:
 
     def _own(self, env: LanguageEnvironment, seed: int) -> list[Transcript]:
         if env.skill not in self._stored:
-            self._stored[env.skill] = self._services.own(env.skill)
+            self._stored[env.skill] = self._noted(self._services.own(env.skill))
         stored = self._stored[env.skill]
         return [stored[seed % len(stored)]] if stored else []
 
@@ -174,3 +219,8 @@ class Lessons:
             return services.rollouts.play(tasks, policy, samples=samples, labels={"purpose": purpose})
         finally:
             services.engine.unload_adapter(name)
+
+
+def _some(found: list[T], count: int, seed: int) -> list[T]:
+    """`count` of what there is, or all of it, chosen by `seed`."""
+    return found if len(found) <= count else random.Random(seed).sample(found, count)

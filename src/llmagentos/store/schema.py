@@ -11,7 +11,7 @@ from pathlib import Path
 from llmagentos.errors import StoreError
 from llmagentos.store.database import Database
 
-VERSION = 1
+VERSION = 2
 """Number of the last migration; the database carries the number of its own as SQLite's `user_version`."""
 
 APPLICATION_ID = 0x4C4C4D41

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from llmagentos.store.documents import Documents
     from llmagentos.store.episodes import EpisodeTable
     from llmagentos.store.facts import FactTable
+    from llmagentos.store.feedback import FeedbackTable
     from llmagentos.store.releases import ReleaseTable
     from llmagentos.store.settings import StoredSettings
 
@@ -68,6 +69,13 @@ class Store:
         from llmagentos.store.episodes import EpisodeTable
 
         return EpisodeTable(self.database, self.blobs)
+
+    @cached_property
+    def feedback(self) -> FeedbackTable:
+        """Rows of feedback; `experience.People` gives them meaning."""
+        from llmagentos.store.feedback import FeedbackTable
+
+        return FeedbackTable(self.database)
 
     @cached_property
     def documents(self) -> Documents:

@@ -110,6 +110,23 @@ episode_labels = Table(
     Index("episode_labels_value", "name", "value"),
 )
 
+feedback = Table(
+    "feedback",
+    metadata,
+    _number(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("episode", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("place", Integer, nullable=False),
+    Column("reviewer", Text, nullable=False),
+    Column("shown", Text, nullable=False),
+    Column("created", Double, nullable=False),
+    *_provenance(),
+    *_withdrawal(),
+    Index("feedback_episode", "episode"),
+)
+
 documents = Table(
     "documents",
     metadata,

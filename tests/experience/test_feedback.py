@@ -1,0 +1,165 @@
+"""What people say becomes what is learned, under their name, until they take it back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmagentos.agent import Agent
+from llmagentos.agentos import AgentOS
+from llmagentos.errors import ConfigError, NotFoundError, WithdrawnError
+from llmagentos.learning.language.imitation import Imitation, ImitationSettings
+from llmagentos.learning.lessons import Lessons
+from llmagentos.learning.trainer import AdapterSettings
+from llmagentos.learning.worked import expert_runs
+from llmagentos.records.episode import Episode
+from llmagentos.records.generation import Sampling
+from llmagentos.records.release import Verdict
+from llmagentos.records.transcript import TRAINABLE
+
+SKILL = "Drills-v0?kind=lookup"
+TALK = [{"role": "user", "content": "Where is my order?"}]
+
+
+@pytest.fixture
+def system(tmp_path: Path, tiny_model: Path) -> Iterator[AgentOS]:
+    with AgentOS(tmp_path / "home", str(tiny_model)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def talk(system: AgentOS) -> Episode:
+    return Agent(system=system).chat(TALK, max_tokens=6).episode
+
+
+def played(system: AgentOS, split: Any = "train") -> Episode:
+    (episode,) = Agent(system=system).run(SKILL, tasks=1, split=split, sampling=Sampling(6)).episodes
+    return episode
+
+
+def worked(system: AgentOS) -> Episode:
+    """An expert's run of several replies."""
+    desk = system.make_environment("SupportDesk-v0")
+    (episode,) = expert_runs(desk, system.cycle.rollouts, desk.tasks("train", 1))
+    return episode
+
+
+def lessons(system: AgentOS) -> Lessons:
+    cycle = system.cycle
+    return Lessons(cycle._services(system.releases.live()), system.make_environment(SKILL), 0, ())
+
+
+def test_correction_stands_where_the_reply_was(system: AgentOS, talk: Episode) -> None:
+    given = system.give_feedback(talk.id, "correction", " It is on its way. ", reviewer="ann")
+    shown = system.episodes.get(given.shown)
+    before, said = talk.transcript.segments[:-1], shown.transcript.segments[-1]
+    assert shown.transcript.segments[:-1] == before
+    assert said == system.engine.renderer.force("It is on its way.")
+    assert (shown.origin, shown.success, shown.labels["reviewer"]) == ("person", True, "ann")
+    assert system.people.list() == [given]
+
+
+def test_only_the_judged_reply_may_train(system: AgentOS) -> None:
+    episode = worked(system)
+    replies = [s for s in episode.transcript.segments if s.origin in TRAINABLE]
+    assert len(replies) >= 2
+    given = system.give_feedback(episode.id, "better", "I see.", place=1)
+    (judged,) = system.people.of_skill("SupportDesk-v0")
+    assert judged.feedback == given
+    assert judged.better is not None
+    for transcript in (judged.said, judged.better):
+        trainable = [segment for segment in transcript.segments if segment.origin in TRAINABLE]
+        assert trainable == [transcript.segments[-1]]
+    assert judged.said.segments[-1].tokens == replies[1].tokens
+    assert judged.said.tokens == episode.transcript.tokens[: len(judged.said.tokens)]
+
+
+def test_people_reach_every_kind_of_learner(system: AgentOS, talk: Episode) -> None:
+    run = played(system)
+    corrected = system.give_feedback(run.id, "correction", "17")
+    system.give_feedback(run.id, "bad")
+    chat = system.give_feedback(talk.id, "correction", "It is on its way.")
+    source = lessons(system)
+    ((better, said),) = source.preferences(4, 0)
+    assert better.segments[-1] == system.engine.renderer.force("17")
+    assert said.segments[-1].tokens == [s for s in run.transcript.segments if s.origin in TRAINABLE][-1].tokens
+    assert [good for _, good in source.verdicts(4, 0)] == [False]
+    demonstrations = source.demonstrations(8, 0)
+    assert [one.segments[-1] for one in demonstrations].count(better.segments[-1]) == 1
+    replayed = source.replay(8, 0)
+    assert any(one.segments[-1] == system.engine.renderer.force("It is on its way.") for one in replayed)
+    assert {corrected.id, corrected.shown, chat.shown} <= source.rests_on
+
+
+def test_withdrawn_feedback_is_learned_no_more_and_its_releases_are_marked(system: AgentOS) -> None:
+    given = system.give_feedback(played(system).id, "correction", "17")
+    learner = Imitation(ImitationSettings(AdapterSettings(rank=2), batch=2, pool=4, limit=1))
+    cycle, env = system.cycle, system.make_environment(SKILL)
+    candidate = cycle.teach(env, learner, None, minutes=5)
+    waiting = cycle.teach(env, learner, None, minutes=5, seed=1)
+    assert given.shown in candidate.episodes
+    release = system.releases.publish(candidate, Verdict(candidate.id, True, "a test"))
+    assert system.withdraw_feedback(given.id, "wrong after all") == [release.id]
+    assert system.people.list() == []
+    assert system.people.list(withdrawn=True)[0].withdrawn_reason == "wrong after all"
+    assert system.people.of_skill(SKILL) == []
+    source = lessons(system)
+    assert source.preferences(4, 0) == []
+    assert given.shown not in source.rests_on
+    with pytest.raises(NotFoundError, match="wrong after all"):
+        system.episodes.get(given.shown)
+    system.releases.rollback("r0")
+    with pytest.raises(WithdrawnError):
+        system.releases.rollback(release.id)
+    with pytest.raises(WithdrawnError):
+        system.releases.publish(waiting, Verdict(waiting.id, True, "a test"))
+
+
+def test_withdrawing_twice_keeps_the_first_reason(system: AgentOS, talk: Episode) -> None:
+    given = system.give_feedback(talk.id, "good")
+    system.withdraw_feedback(given.id, "first")
+    system.withdraw_feedback(given.id, "second")
+    assert system.people.list(withdrawn=True)[0].withdrawn_reason == "first"
+    with pytest.raises(NotFoundError, match="feedback list"):
+        system.withdraw_feedback("feedback_unknown", "x")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "place", "said"),
+    [
+        ("good", "text", -1, "no text"),
+        ("correction", "  ", -1, "needs the right text"),
+        ("better", "x" * 20_001, -1, "20,000"),
+        ("good", "", 1, "1 replies"),
+        ("bad", "", -2, "1 replies"),
+    ],
+)
+def test_feedback_that_makes_no_sense_is_refused(
+    system: AgentOS, talk: Episode, kind: Any, text: str, place: int, said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        system.give_feedback(talk.id, kind, text, place=place)
+    assert system.people.list() == []
+
+
+def test_what_was_said_is_no_correction(system: AgentOS) -> None:
+    episode = worked(system)
+    with pytest.raises(ConfigError, match="what was said"):
+        system.give_feedback(episode.id, "correction", episode.steps[-1].action)
+
+
+@pytest.mark.parametrize("split", ["development", "gate", "report"])
+def test_held_out_runs_cannot_be_corrected(system: AgentOS, split: Any) -> None:
+    with pytest.raises(ConfigError, match=f"{split} task"):
+        system.give_feedback(played(system, split).id, "correction", "17")
+
+
+def test_feedback_is_there_after_a_restart(system: AgentOS, talk: Episode, tmp_path: Path, tiny_model: Path) -> None:
+    given = system.give_feedback(talk.id, "better", "It is on its way.")
+    system.close()
+    with AgentOS(tmp_path / "home", str(tiny_model)) as again:
+        assert again.people.list() == [given]
+        assert again.people.of_skill("")[0].better is not None
