@@ -78,7 +78,7 @@ class _Library:
 
 @pytest.mark.parametrize("block", blocks("python"))
 def test_python_block_runs(block: str, machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llmagentos.agentos.Runtime._folder", lambda runtime, name, show: machine)
+    monkeypatch.setattr("llmagentos.runtime.Runtime._folder", lambda runtime, name, show: machine)
     exec(compile(block, "block", "exec"), {"__name__": "__main__"})
 
 
