@@ -193,6 +193,8 @@ class Cycle:
         candidate = self._waiting(env.skill, learner.name, live) or self.teach(
             env, learner, start, minutes=minutes, seed=seed, on_progress=on_progress
         )
+        for warning in candidate.evidence.get("warnings", ()):
+            on_progress(Progress("watching the learner", 1, 1, note=warning))
         return self.decide(candidate, on_progress=on_progress)
 
     def _waiting(self, skill: str, learner: str, live: Release) -> Candidate | None:

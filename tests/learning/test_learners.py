@@ -23,6 +23,7 @@ from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer, from_tr
 from llmagentos.models.adapters import BatchAdapters, FusedAdapter, from_peft, new_adapter, read_adapter
 from llmagentos.models.packing import TreeAttention, pack
 from llmagentos.records.episode import Episode
+from llmagentos.records.task import Task
 from llmagentos.records.transcript import Segment, Transcript
 
 ADAPTER = AdapterSettings(rank=2, alpha=4.0, learning_rate=1e-2)
@@ -187,6 +188,36 @@ def test_learning_goes_on_from_a_given_start(workshop: Any) -> None:
 )
 def test_leave_one_out_advantages(rewards: list[float], advantages: list[float]) -> None:
     assert leave_one_out(rewards) == pytest.approx(advantages)
+
+
+def test_tasks_with_mixed_runs_are_played_again_until_they_are_solved(workshop: Any, own_run: Any) -> None:
+    asked_for: list[tuple[int, ...]] = []
+
+    def practice(adapter: FusedAdapter, asked: Practice) -> list[list[Episode]]:
+        if asked.examples:
+            return []
+        asked_for.append(asked.again)
+        step = len(asked_for)
+        rewards = {1: (0.0, 1.0), 2: (1.0, 1.0)}  # task 7 is mixed in the first two steps, then solved
+        groups = []
+        for seed in (*asked.again, 100 + step):
+            pattern = (0.0, 1.0) if seed == 7 and step < 3 else rewards[2]
+            groups.append([replace(own_run(PROMPT, (10 + n,), r), task=Task("B", seed)) for n, r in enumerate(pattern)])
+        if step == 1:
+            groups.append([replace(own_run(PROMPT, (10 + n,), float(n)), task=Task("B", 7)) for n in range(2)])
+        return groups
+
+    workshop.run(policy_gradient(5, tasks=2, repeat=0.5, patience=9), workshop.context(practice=practice))
+    assert asked_for == [(), (7,), (7,), (), ()]
+
+
+def test_learning_ends_where_the_curve_is_flat(workshop: Any, own_run: Any) -> None:
+    mixed = [[own_run(PROMPT, (11,), 0.0), own_run(PROMPT, (12,), 1.0)]]
+    learner = policy_gradient(60, flat=5)
+    events, candidate = workshop.run(learner, workshop.context(practice=lambda adapter, asked: mixed))
+    assert len(events) == 15
+    assert candidate.evidence["stopped"] == "flat"
+    assert candidate.evidence["warnings"] == []
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,8 @@ class Practice:
     examples: int = 0
     """Worked examples in the prompt; the runs' transcripts are given back without them. Where nobody can work any,
     there are no runs."""
+    again: tuple[int, ...] = ()
+    """Seeds of training tasks to be played once more, among `tasks`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ learned without them (context distillation, arXiv 2209.15189): a form that is ne
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
@@ -22,8 +23,13 @@ from llmagentos.errors import LearningError
 from llmagentos.learning.context import Learning, LearningContext, Practice
 from llmagentos.learning.run import LearningRun
 from llmagentos.learning.trainer import AdapterSettings, TrainingSequence, from_transcript
+from llmagentos.learning.watch import is_flat, repetition, warnings
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.records.episode import Episode
+from llmagentos.records.transcript import TRAINABLE
+
+MOST_MIXED = 64
+"""Tasks with mixed runs that are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,12 @@ class GroupSettings:
     examples: int = 2
     """Worked examples in such a prompt."""
     hint_until: float = 0.5
+    repeat: float = 0.0
+    """Share of a step's tasks that are played once more because some of their runs succeeded and some failed: practice
+    goes where 0 < pass rate < 1."""
+    flat: int = 0
+    """Steps after which learning ends when the mean reward of so many is no higher than that of so many before; 0 for
+    never."""
     evaluate_every: int = 0
     """Steps between evaluations on the development split; 0 leaves them out."""
 
@@ -76,13 +88,15 @@ def learn_in_groups(
     """
     run = LearningRun(name, context, settings.adapter, start, settings.limit)
     idle, rewarded = int(run.extra.get("idle", 0)), float(run.extra.get("rewarded", 0))
-    while not run.finished and idle < settings.patience:
+    flat = bool(run.extra.get("flat", False))
+    while not (run.finished or flat) and idle < settings.patience:
         played, metrics = practise(run, context, settings)
         rewarded += sum(one.reward > 0 for group in played.groups + played.hinted for one in group)
         learned = update(run, context, played)
         idle = 0 if learned else idle + 1
         metrics |= learned
-        run.extra = {"idle": idle, "rewarded": rewarded}
+        flat = is_flat([*run.curve, metrics], settings.flat)
+        run.extra = {"idle": idle, "rewarded": rewarded, "flat": flat, "mixed": still_mixed(run, played.groups)}
         every = settings.evaluate_every
         if every and (run.done + 1) % every == 0:
             score = context.evaluate(run.trainer.snapshot())
@@ -93,20 +107,39 @@ def learn_in_groups(
             f"No run of {context.skill} was rewarded in {run.done} steps: reinforcement cannot start from nothing. "
             "Give demonstrations first (an expert, or corrected episodes): llmagentos learn --learner imitation"
         )
-    return run.candidate(evidence={"stopped": "nothing left to reinforce" if idle >= settings.patience else "plan"})
+    stopped = "nothing left to reinforce" if idle >= settings.patience else "flat" if flat else "plan"
+    return run.candidate(evidence={"stopped": stopped, "warnings": warnings(run.curve)})
 
 
 def practise(run: LearningRun, context: LearningContext, settings: GroupSettings) -> tuple[Played, dict[str, float]]:
     """A step's runs and what the plain ones measure."""
-    asked = Practice(settings.tasks, settings.samples, run.seed(), settings.temperature)
+    again = mixed_tasks(run)
+    again = random.Random(run.seed(6)).sample(again, min(len(again), int(settings.repeat * settings.tasks)))
+    asked = Practice(settings.tasks, settings.samples, run.seed(), settings.temperature, again=tuple(again))
     adapter = run.trainer.snapshot()
     groups = context.practice(adapter, asked)
     metrics = describe(groups)
     hinted: list[list[Episode]] = []
     if settings.hinted and metrics["strict"] < settings.hint_until:
-        asked = replace(asked, tasks=settings.hinted, seed=run.seed(2), examples=settings.examples)
+        asked = replace(asked, tasks=settings.hinted, seed=run.seed(2), examples=settings.examples, again=())
         hinted = context.practice(adapter, asked)
     return Played(groups, hinted), metrics
+
+
+def mixed_tasks(run: LearningRun) -> list[int]:
+    """Seeds of the tasks whose runs were mixed when they were last played, the newest last."""
+    return [int(seed) for seed in str(run.extra.get("mixed", "")).split()]
+
+
+def still_mixed(run: LearningRun, groups: list[list[Episode]]) -> str:
+    """The same after a step, as the checkpoint keeps it."""
+    known = dict.fromkeys(mixed_tasks(run))
+    for group in groups:
+        seed = group[0].task.seed
+        known.pop(seed, None)
+        if is_mixed(group):
+            known[seed] = None
+    return " ".join(map(str, list(known)[-MOST_MIXED:]))
 
 
 def replayed(run: LearningRun, context: LearningContext, settings: GroupSettings) -> list[TrainingSequence]:
@@ -141,11 +174,12 @@ def describe(groups: list[list[Episode]]) -> dict[str, float]:
     episodes = [episode for group in groups for episode in group]
     count = max(1, len(episodes))
     rewards = [episode.reward for episode in episodes if math.isfinite(episode.reward)]
-    sampled = sum(sum(episode.transcript.trainable) for episode in episodes)
+    replies = [segment.tokens for one in episodes for segment in one.transcript.segments if segment.origin in TRAINABLE]
     return {
         "reward": sum(rewards) / max(1, len(rewards)),
         "strict": sum(episode.success for episode in episodes) / count,
         "lenient": sum(episode.lenient for episode in episodes) / count,
         "mixed": sum(map(is_mixed, groups)) / max(1, len(groups)),
-        "length": sampled / count,
+        "length": sum(map(len, replies)) / count,
+        "repetition": sum(map(repetition, replies)) / max(1, len(replies)),
     }

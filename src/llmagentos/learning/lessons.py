@@ -82,11 +82,12 @@ class Lessons:
     def practice(self, adapter: FusedAdapter, asked: Practice) -> list[list[Episode]]:
         """Own runs on fresh training tasks under an adapter that is still being trained."""
         services, env = self._services, self.env
-        drawn = env.tasks("train", asked.examples + asked.tasks, seed=asked.seed)
+        repeated = [env.task("train", seed) for seed in asked.again]
+        drawn = env.tasks("train", asked.examples + asked.tasks - len(repeated), seed=asked.seed)
         shown = worked_examples(env, services.rollouts, drawn[: asked.examples])
         if asked.examples and not shown:
             return []
-        tasks = drawn[asked.examples :]
+        tasks = [*drawn[asked.examples :], *repeated]
         runs = self._play(
             adapter, tasks, asked.samples, asked.temperature, asked.seed, "practice", asked.max_tokens, shown
         )

@@ -1,0 +1,77 @@
+"""Watching a learner from rewards: whether it still rises, and whether it rises for the wrong reason.
+
+In: what each step measured of the agent's own runs. Out: warnings in words, and whether the curve is flat.
+It does not know how anything is learned. What goes wrong is described in "Defining and characterizing reward hacking"
+(arXiv 2209.13085): the reward rises, what it stands for does not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
+
+FEWEST = 12
+"""Steps before anything is said."""
+REWARD_UP, STRICT_FLAT = 0.1, 0.02
+LONGER = 2.0
+DRIFT = 0.15
+REPEATS = 0.2
+RISING = 0.01
+"""Least rise of the mean reward from one window to the next, beyond its standard error."""
+
+Curve = Sequence[Mapping[str, float]]
+
+
+def warnings(curve: Curve) -> list[str]:
+    """What looks wrong between the first and the last quarter of the steps, one sentence each."""
+    points = [point for point in curve if "reward" in point]
+    if len(points) < FEWEST:
+        return []
+    quarter = len(points) // 4
+    before, after = points[:quarter], points[-quarter:]
+
+    def moved(name: str) -> tuple[float, float]:
+        return tuple(fmean(point.get(name, 0.0) for point in part) for part in (before, after))  # type: ignore[return-value]
+
+    found: list[str] = []
+    reward, strict, lenient = moved("reward"), moved("strict"), moved("lenient")
+    length, repetition = moved("length"), moved("repetition")
+    gained = strict[1] - strict[0]
+    if reward[1] - reward[0] >= REWARD_UP and gained <= STRICT_FLAT:
+        found.append(
+            f"The reward rose from {reward[0]:.2f} to {reward[1]:.2f} while strict success went from {strict[0]:.0%} "
+            f"to {strict[1]:.0%}: what is rewarded is not what counts."
+        )
+    if length[0] > 0 and length[1] / length[0] >= LONGER and gained < REWARD_UP:
+        found.append(
+            f"Replies became {length[1] / length[0]:.1f} times as long ({length[0]:.0f} to {length[1]:.0f} tokens a "
+            "run) without succeeding more."
+        )
+    drift = (lenient[1] - strict[1]) - (lenient[0] - strict[0])
+    if drift >= DRIFT:
+        found.append(
+            f"The form drifts: {lenient[1] - strict[1]:.0%} of the runs reach their goal in a wrong form, at first "
+            f"{lenient[0] - strict[0]:.0%} did."
+        )
+    if repetition[1] - repetition[0] >= REPEATS:
+        found.append(
+            f"Replies repeat themselves: {repetition[1]:.0%} of their words in fours, at first {repetition[0]:.0%}."
+        )
+    return found
+
+
+def is_flat(curve: Curve, window: int) -> bool:
+    """Whether the mean reward of the last `window` steps is no higher than that of the `window` before."""
+    rewards = [point["reward"] for point in curve if "reward" in point]
+    if window < 2 or len(rewards) < 3 * window:
+        return False
+    before, after = rewards[-2 * window : -window], rewards[-window:]
+    error = math.sqrt((stdev(before) ** 2 + stdev(after) ** 2) / window)
+    return fmean(after) - fmean(before) < max(RISING, error / 2)
+
+
+def repetition(tokens: Sequence[int]) -> float:
+    """Share of a reply's runs of four tokens that stood in it before; 0 for fewer than five tokens."""
+    fours = [tuple(tokens[at : at + 4]) for at in range(len(tokens) - 3)]
+    return 1 - len(set(fours)) / len(fours) if len(fours) > 1 else 0.0
