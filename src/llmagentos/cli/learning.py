@@ -5,6 +5,8 @@ They do not know learners, statistics or the gate's rules.
 
 from __future__ import annotations
 
+import os
+import time
 from typing import get_args
 
 import click
@@ -15,6 +17,8 @@ from llmagentos.cli.releases import show_verdict
 from llmagentos.cli.screen import as_json, say
 from llmagentos.records.task import Split
 
+LOW_PRIORITY = 10
+"""Added to the niceness of a process that learns unattended."""
 SHOWN = 5
 """Records that were left out and are told of one by one."""
 
@@ -31,6 +35,7 @@ SHOWN = 5
     help="Instead: learn requests with what is right to do, from a CSV, JSONL or Parquet file or a folder. Without "
     "FILE: the documents of `llmagentos data`.",
 )
+@click.option("--auto", "alone", is_flag=True, help="Choose the skill with the largest expected gain, at low priority.")
 @click.option(
     "--minutes", default=10.0, show_default=True, type=click.FloatRange(0.01, 100_000), help="Wall time to spend."
 )
@@ -50,6 +55,7 @@ def learn(
     environment: str | None,
     file: str | None,
     data: str | None,
+    alone: bool,
     minutes: float,
     learner: str,
     seed: int,
@@ -63,10 +69,14 @@ def learn(
     """
     from llmagentos.agent import Agent
 
-    if sum(one is not None for one in (environment, file, data)) != 1:
+    if sum((environment is not None, file is not None, data is not None, alone)) != 1:
         raise click.UsageError(
-            "Give one of: an environment such as SupportDesk-v0, --env ./my_env.py:MyEnv-v0, --data FILE, --data."
+            "Give one of: an environment such as SupportDesk-v0, --env ./my_env.py:MyEnv-v0, --data FILE, --data, "
+            "--auto."
         )
+    if alone:
+        _unattended(context, minutes, seed, machine)
+        return
     with progress() as show, writing(context, show) as system:
         if fresh:
             system.discard_checkpoints()
@@ -84,6 +94,23 @@ def learn(
         return
     show_verdict(verdict)
     say(f"{live} is live." if verdict.released else f"{live} stays live.")
+
+
+def _unattended(context: click.Context, minutes: float, seed: int, machine: bool) -> None:
+    """Learn what promises most and write an account of it into the home."""
+    from llmagentos.autonomy import Autonomy
+
+    os.nice(LOW_PRIORITY)
+    with progress() as show, writing(context, show) as system:
+        account = Autonomy(system.cycle, show).learn(minutes, seed=seed)
+        page = system.home / "reports" / f"learned-{time.strftime('%Y-%m-%d-%H%M%S')}.md"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(f"{account}\n", encoding="utf-8")
+    if machine:
+        as_json(account)
+        return
+    say(str(account))
+    say(f"Written to {page}")
 
 
 def requests_of(path: str, *, quiet: bool) -> str:

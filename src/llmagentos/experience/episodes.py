@@ -61,6 +61,10 @@ class Episodes:
         rows = self._table.select(where, limit=limit, newest=newest)
         return [decode(row.format, row.body) for row in rows]
 
+    def skills(self) -> list[str]:
+        """Every skill that training runs are there of, in the order they first came."""
+        return self._table.skills()
+
     def count(
         self,
         *,

@@ -68,6 +68,13 @@ class EpisodeTable:
         with self._database.reading() as connection:
             return list(connection.execute(query).scalars())
 
+    def skills(self) -> list[str]:
+        """Every skill that training runs are there of, in the order they first came."""
+        query = select(episodes.c.skill).where(episodes.c.withdrawn.is_(None), episodes.c.split == "train")
+        with self._database.reading() as connection:
+            grouped = query.group_by(episodes.c.skill).order_by(func.min(episodes.c.number))
+            return list(connection.execute(grouped).scalars())
+
     def count(self, where: EpisodeFilter) -> int:
         """How many rows match."""
         query = select(func.count()).select_from(episodes).where(_condition(where))

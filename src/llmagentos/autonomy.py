@@ -1,0 +1,134 @@
+"""Learning unattended: choose what promises most, learn it, put it before the gate, and say what happened.
+
+In: a cycle and minutes. Out: an `Account` whose text a person understands.
+It does not know how prospects are weighed (`learning.prospects`), nor any learner.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from llmagentos.cycle import Cycle
+from llmagentos.errors import ConfigError, LLMAgentOSError
+from llmagentos.learning.prospects import Prospect, assess, best_of
+from llmagentos.learning.strategy import PROBE_SAMPLES, PROBE_TASKS
+from llmagentos.learning.worked import has_expert
+from llmagentos.records.progress import Progress
+from llmagentos.records.release import Verdict
+
+LOOKING_SHARE = 0.2
+"""Of the minutes that may go into looking for what to learn."""
+LOOKED_AT = 24
+"""Own runs by which a skill's success is estimated."""
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What was looked at, chosen and reached."""
+
+    prospects: tuple[Prospect, ...]
+    left_out: tuple[tuple[str, str], ...]
+    """Skills that could not be looked at, each with the reason."""
+    chosen: Prospect | None
+    verdict: Verdict | None
+    warnings: tuple[str, ...]
+    live: str
+    minutes: float
+
+    def __str__(self) -> str:
+        lines = [f"# Learning unattended, {self.minutes:.1f} minutes", "", "## What was looked at", ""]
+        for one in sorted(self.prospects, key=lambda prospect: -prospect.gain):
+            hope = f"expected gain {100 * one.gain:.0f} points" if one.learner else "nothing to learn from"
+            lines.append(f"- **{one.skill}**: {one.success:.0%} of own runs succeed; {one.reason}; {hope}.")
+        lines += [f"- {skill} was left out: {why}" for skill, why in self.left_out]
+        lines += ["", "## What was done", ""]
+        if self.chosen is None:
+            lines.append("Nothing: no skill promises enough to be worth a candidate. Run agents, or give corrections.")
+        else:
+            lines.append(f"{self.chosen.skill} by {self.chosen.learner}, because {self.chosen.reason}.")
+        if self.verdict is not None:
+            word = "Released" if self.verdict.released else "Refused"
+            lines += ["", f"{word}: {self.verdict.reason}"]
+            lines += [
+                f"- {check.skill}: {check.reference:.0%} → {check.candidate:.0%} on {check.tasks} fresh tasks"
+                for check in self.verdict.checks
+            ]
+        lines += [f"- Watch: {warning}" for warning in self.warnings]
+        return "\n".join([*lines, "", f"{self.live} is live."])
+
+
+class Autonomy:
+    """Chooses and learns by itself, on one cycle."""
+
+    def __init__(self, cycle: Cycle, on_progress: OnProgress) -> None:
+        self._cycle, self._show = cycle, on_progress
+
+    def learn(self, minutes: float, skills: Sequence[str] = (), seed: int = 0) -> Account:
+        """Look, choose, learn, judge. `skills` are looked at beside those that are known.
+
+        `ConfigError` where no skill is known at all.
+        """
+        began = time.monotonic()
+        prospects, left_out = self._look(minutes, skills, began)
+        chosen = best_of(prospects)
+        verdict, notes = None, []
+        if chosen is not None and chosen.learner is not None:
+            left = minutes - (time.monotonic() - began) / 60
+            self._show(Progress("choosing what to learn", 1, 1, note=f"{chosen.skill}: {chosen.reason}"))
+
+            def listen(event: Progress) -> None:
+                if event.stage == "watching the learner":
+                    notes.append(event.note)
+                self._show(event)
+
+            verdict = self._cycle.learn(
+                chosen.skill, minutes=max(0.1, left), learner=chosen.learner, seed=seed, on_progress=listen
+            )
+        live = self._cycle.parts.releases.live().id
+        spent = (time.monotonic() - began) / 60
+        return Account(tuple(prospects), tuple(left_out), chosen, verdict, tuple(notes), live, spent)
+
+    def _look(
+        self, minutes: float, skills: Sequence[str], began: float
+    ) -> tuple[list[Prospect], list[tuple[str, str]]]:
+        parts = self._cycle.parts
+        known = [*skills, *parts.releases.live().skills, *parts.episodes.skills()]
+        names = [name for name in dict.fromkeys(known) if name]
+        if not names:
+            raise ConfigError(
+                "There is no skill to learn yet. Run an environment first (llmagentos run SupportDesk-v0 --tasks 4), "
+                "or name one: llmagentos learn SupportDesk-v0"
+            )
+        found: list[Prospect] = []
+        left_out: list[tuple[str, str]] = []
+        for number, name in enumerate(names):
+            if found and time.monotonic() - began > LOOKING_SHARE * minutes * 60:
+                left_out.append((name, "the time for looking was over"))
+                continue
+            self._show(Progress("looking for what to learn", number, len(names), "skills", note=name))
+            try:
+                found.append(self._assess(name, number))
+            except LLMAgentOSError as problem:
+                left_out.append((name, str(problem)))
+        return found, left_out
+
+    def _assess(self, name: str, seed: int) -> Prospect:
+        cycle = self._cycle
+        env = cycle.environment(name)
+        policy = cycle.policy(env, cycle.parts.releases.live())
+        play = cycle.rollouts.play
+        labels = {"purpose": "probe"}
+        runs = play(env.tasks("train", LOOKED_AT, seed=seed), policy, stage=f"looking at {name}", labels=labels)
+        expert = has_expert(env)
+        probe = []
+        if not expert:
+            warm = replace(policy, sampling=replace(policy.sampling, temperature=1.0))
+            tasks = env.tasks("train", PROBE_TASKS, seed=seed + 1)
+            sampled = play(tasks, warm, samples=PROBE_SAMPLES, stage=f"probing {name}", labels=labels)
+            probe = [sampled[at : at + PROBE_SAMPLES] for at in range(0, len(sampled), PROBE_SAMPLES)]
+        corrections = sum(judged.better is not None for judged in cycle.parts.people.of_skill(env.skill))
+        return assess(env.skill, runs, probe, expert=expert, recovers=env.expert_recovers, corrections=corrections)

@@ -1,0 +1,76 @@
+"""What could be learned next, and what it promises: measured, not guessed.
+
+In: a few own runs of each skill, whether somebody can show it, what people said about it. Out: prospects with the gain
+to be expected, the learner, and the reason in words.
+It does not know how runs are played or how a learner works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llmagentos.learning.strategy import LearnerName
+from llmagentos.records.episode import Episode
+
+SHARE = 0.5
+"""Of the room above the present success that one round of learning is expected to fill."""
+RECOVERING_FROM = 0.5
+"""From this success on an expert that finds back corrects own runs instead of being imitated."""
+WORTH_IT = 0.03
+"""Expected gains below this are not worth a candidate: the gate would need more tasks than it has to see them."""
+A_WORD = 0.02
+"""What one correction of a person is expected to be worth, where nobody else shows the skill."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """One skill that could be learned further."""
+
+    skill: str
+    success: float
+    """Strict, of own runs on fresh training tasks."""
+    ceiling: float
+    """What own runs, an expert or people show to be possible."""
+    learner: LearnerName | None
+    """None where nothing can be learned from."""
+    reason: str
+
+    @property
+    def gain(self) -> float:
+        """Expected rise of strict success."""
+        return SHARE * max(0.0, self.ceiling - self.success) if self.learner is not None else 0.0
+
+
+def assess(
+    skill: str,
+    runs: Sequence[Episode],
+    probe: Sequence[Sequence[Episode]],
+    *,
+    expert: bool,
+    recovers: bool = False,
+    corrections: int = 0,
+) -> Prospect:
+    """A skill's prospect from its greedy `runs` and, where no expert is, several sampled runs a task (`probe`)."""
+    success = sum(run.success for run in runs) / max(1, len(runs))
+    if expert:
+        if recovers and success >= RECOVERING_FROM:
+            return Prospect(skill, success, 1.0, "dagger", "its expert corrects the agent's own runs")
+        return Prospect(skill, success, 1.0, "imitation", "its expert shows what is right")
+    rates = [sum(run.success for run in group) / len(group) for group in probe if group]
+    possible = sum(rate > 0 for rate in rates) / max(1, len(rates))
+    each = max((len(group) for group in probe), default=0)
+    if corrections and success + A_WORD * corrections > possible:
+        ceiling = min(1.0, success + A_WORD * corrections)
+        return Prospect(skill, success, ceiling, "imitation", f"people corrected {corrections} of its runs")
+    if any(0 < rate < 1 for rate in rates):
+        reason = f"{possible:.0%} of its tasks succeed in at least one of {each} runs"
+        return Prospect(skill, success, max(success, possible), "policy-gradient", reason)
+    why = "all its runs succeed" if rates and possible == 1 else "none of its runs succeeds and nobody shows how"
+    return Prospect(skill, success, success, None, why)
+
+
+def best_of(prospects: Sequence[Prospect]) -> Prospect | None:
+    """The prospect with the largest expected gain, where one is worth learning."""
+    worth = [one for one in prospects if one.gain >= WORTH_IT]
+    return max(worth, key=lambda one: one.gain, default=None)

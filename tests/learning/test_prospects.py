@@ -1,0 +1,55 @@
+"""What promises most is chosen, and what promises nothing is left alone, with the reason in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from llmagentos.learning.prospects import WORTH_IT, Prospect, assess, best_of
+from llmagentos.records.episode import Episode
+
+
+@pytest.fixture
+def group(own_run: Callable[..., Episode]) -> Callable[[str], list[Episode]]:
+    return lambda pattern: [own_run((4, 5), (6,), float(letter)) for letter in pattern]
+
+
+def test_an_expert_shows_or_corrects(group: Any) -> None:
+    low, high = group("10000000"), group("11110000")
+    assert assess("s", low, [], expert=True, recovers=True).learner == "imitation"
+    assert assess("s", high, [], expert=True, recovers=True).learner == "dagger"
+    assert assess("s", high, [], expert=True, recovers=False).learner == "imitation"
+    assert assess("s", low, [], expert=True).gain == pytest.approx(0.4375)
+
+
+def test_own_runs_are_reinforced_up_to_what_they_reach_at_best(group: Any) -> None:
+    found = assess("s", group("1000"), [group("1000"), group("0000"), group("1111"), group("0100")], expert=False)
+    assert (found.learner, found.ceiling, found.success) == ("policy-gradient", 0.75, 0.25)
+    assert found.gain == pytest.approx(0.25)
+    assert "75% of its tasks succeed in at least one of 4 runs" in found.reason
+
+
+@pytest.mark.parametrize(("pattern", "said"), [("0000", "none of its runs succeeds"), ("1111", "all its runs succeed")])
+def test_nothing_to_reinforce_is_left_alone(group: Any, pattern: str, said: str) -> None:
+    found = assess("s", group(pattern), [group(pattern)] * 3, expert=False)
+    assert (found.learner, found.gain) == (None, 0.0)
+    assert said in found.reason
+
+
+def test_people_count_where_nobody_else_shows(group: Any) -> None:
+    found = assess("s", group("0000"), [group("0000")] * 3, expert=False, corrections=10)
+    assert (found.learner, found.ceiling) == ("imitation", pytest.approx(0.2))
+    assert "people corrected 10" in found.reason
+    assert assess("s", group("0000"), [group("1000")] * 3, expert=False, corrections=10).learner == "policy-gradient"
+
+
+def test_the_largest_gain_is_chosen_if_it_is_worth_it() -> None:
+    small = Prospect("a", 0.97, 1.0, "imitation", "")
+    large = Prospect("b", 0.2, 0.8, "policy-gradient", "")
+    nothing = Prospect("c", 0.0, 1.0, None, "")
+    assert small.gain < WORTH_IT
+    assert best_of([small, large, nothing]) == large
+    assert best_of([small, nothing]) is None
+    assert best_of([]) is None
