@@ -9,7 +9,6 @@ It does not know how a question is asked or judged.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import threading
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
 from llmagentos.environments.function_matching import example, mismatch
+from llmagentos.environments.language import deal
 from llmagentos.errors import ModelFileError
 from llmagentos.models.packages import ProgressCallback, fetch_package_files
 from llmagentos.records.identity import JSON
@@ -109,12 +109,7 @@ def read_questions(files: Mapping[str, Path]) -> list[Question]:
 
 def split_of(identifier: str) -> Split:
     """The split that a digest of `identifier` gives."""
-    position = int.from_bytes(hashlib.sha256(identifier.encode()).digest()[:8], "big") % 100
-    for split, share in _SHARES:
-        if position < share:
-            return split
-        position -= share
-    raise AssertionError("the shares of the splits do not add up to 100")
+    return deal(identifier, _SHARES)
 
 
 def _question(category: Category, row: dict[str, JSON], answer: dict[str, JSON] | None, split: Split) -> Question:

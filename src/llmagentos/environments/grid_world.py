@@ -6,7 +6,6 @@ A layout belongs to one split for good, by its digest. It does not know who walk
 
 from __future__ import annotations
 
-import hashlib
 import random
 import re
 from collections import deque
@@ -20,10 +19,11 @@ from llmagentos.environments.language import (
     check_action,
     check_options,
     check_split,
+    deal,
 )
 from llmagentos.errors import ConfigError, EnvironmentFault
 from llmagentos.records.identity import JSON
-from llmagentos.records.task import SPLITS, Split, Task
+from llmagentos.records.task import Split, Task
 
 NAME = "GridWorld-v0"
 INSTRUCTIONS = (
@@ -208,12 +208,7 @@ def _draw(chance: random.Random, size: int, level: int) -> Layout:
 
 def split_of(layout: Layout) -> Split:
     """The split that a layout belongs to."""
-    place = int.from_bytes(hashlib.sha256(repr(layout).encode()).digest()[:8], "big") % 100
-    for split, share in SHARES:
-        if place < share:
-            return split
-        place -= share
-    raise AssertionError(f"the shares of {', '.join(SPLITS)} do not add up to 100")
+    return deal(repr(layout), SHARES)
 
 
 def _read_options(options: dict[str, JSON]) -> tuple[int, int]:

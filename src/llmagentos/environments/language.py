@@ -7,7 +7,8 @@ It does not know who acts, models, tokens or how an episode is stored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar, cast, get_args
 
 import gymnasium
@@ -107,6 +108,24 @@ def read_choices(environment: str, option: str, value: JSON, known: tuple[Choice
     if not isinstance(asked, list | tuple) or not asked or any(one not in known for one in asked):
         raise ConfigError(f"{environment}: {option}={value!r}. Choose from: {', '.join(map(str, known))}.")
     return tuple(one for one in known if one in asked)
+
+
+def check_unchanged(environment: str, made_with: Mapping[str, JSON], options: Mapping[str, JSON]) -> Split:
+    """The split among a task's options; `ConfigError` where another option differs from what was made."""
+    changed = {name: value for name, value in options.items() if name != "split" and made_with.get(name) != value}
+    if changed:
+        raise ConfigError(f"{environment} was made with {dict(made_with)}; a task cannot change it to {changed}.")
+    return check_split(str(options.get("split", "train")))
+
+
+def deal(words: str, shares: Sequence[tuple[Split, int]]) -> Split:
+    """The split that a digest of `words` gives, for good; the shares are of a hundred."""
+    place = int.from_bytes(hashlib.sha256(words.encode("utf-8", "surrogatepass")).digest()[:8], "big") % 100
+    for split, share in shares:
+        if place < share:
+            return split
+        place -= share
+    raise AssertionError("the shares of the splits do not add up to 100")
 
 
 def check_action(name: str, action: object, running: bool) -> str:

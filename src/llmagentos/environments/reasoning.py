@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 from llmagentos.environments.adapter import split_seed
-from llmagentos.environments.language import LanguageEnvironment, StepResult, check_action, check_split
+from llmagentos.environments.language import LanguageEnvironment, StepResult, check_action, check_unchanged
 from llmagentos.errors import ConfigError, EnvironmentFault, MissingExtraError
 from llmagentos.records.identity import JSON
 
@@ -59,11 +59,7 @@ class Reasoning(LanguageEnvironment):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         super().reset(seed=seed)
-        chosen = dict(options or {})
-        split = check_split(chosen.pop("split", "train"))
-        changed = {name: value for name, value in chosen.items() if self._options.get(name) != value}
-        if changed:
-            raise ConfigError(f"{NAME} was made with {self._options}; a task cannot change it to {changed}.")
+        split = check_unchanged(NAME, self._options, options or {})
         number = seed if seed is not None else int(self.np_random.integers(2**31))
         self._data, self._entry = self._create(split_seed(split, number))
         self._running = True

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
+from llmagentos.environments.language import deal
 from llmagentos.environments.request_rows import SPLITS, RawRow
 from llmagentos.errors import ConfigError, SourceError
 from llmagentos.records.document import LeftOut
@@ -245,25 +246,16 @@ def _deal(first: Mapping[int, tuple[Case, Split | None, str]], found: Requests) 
     held = any(name and SPLITS[name] in (None, "gate", "report") for name in said)
     developed = any(SPLITS.get(name) == "development" for name in said if name)
     for key, (case, split, name) in first.items():
-        place = key % 100
         chosen: Split
         if split is not None and split != "train":
             chosen = split
         elif name and split is None:
-            chosen = "gate" if place % 2 else "report"
+            chosen = "gate" if key % 2 else "report"
         else:
-            chosen = _dealt(place)
+            chosen = deal(str(key), SHARES)
             if (chosen == "development" and developed) or (chosen in ("gate", "report") and held):
                 chosen = "train"
         found.cases[chosen].append(case)
-
-
-def _dealt(place: int) -> Split:
-    for split, share in SHARES:
-        if place < share:
-            return split
-        place -= share
-    raise AssertionError("the shares of the splits do not add up to 100")
 
 
 def _limited(cases: list[Case], most: int) -> list[Case]:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from llmagentos.environments.adapter import split_seed
-from llmagentos.environments.language import LanguageEnvironment, StepResult, check_action, check_split
+from llmagentos.environments.language import LanguageEnvironment, StepResult, check_action, check_unchanged
 from llmagentos.errors import ConfigError, EnvironmentFault, LLMAgentOSError, MissingExtraError
 from llmagentos.records.identity import JSON
 
@@ -49,11 +49,7 @@ class TextGame(LanguageEnvironment):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         super().reset(seed=seed)
-        chosen = dict(options or {})
-        split = check_split(chosen.pop("split", "train"))
-        changed = {name: value for name, value in chosen.items() if self._options.get(name) != value}
-        if changed:
-            raise ConfigError(f"{NAME} was made with {self._options}; a task cannot change it to {changed}.")
+        split = check_unchanged(NAME, self._options, options or {})
         number = seed if seed is not None else int(self.np_random.integers(2**31))
         self._random = random.Random(split_seed(split, number)).getstate()
         with self._own_dice("started"):
