@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from llmagentos.agentos import AgentOS
 from llmagentos.errors import ConfigError, LearningError, NotFoundError
 from llmagentos.records.episode import Episode
+from llmagentos.records.feedback import Feedback, FeedbackKind
 from llmagentos.records.generation import Sampling
 from llmagentos.records.identity import JSON
 from llmagentos.records.progress import Progress
@@ -197,6 +198,17 @@ class Agent:
         return Evaluation(
             tuple(evaluate(name, release=release, tasks=tasks, split=split, on_progress=show) for name in names)
         )
+
+    def give_feedback(
+        self, about: Answer | Episode | str, kind: FeedbackKind, text: str = "", *, reviewer: str = ""
+    ) -> Feedback:
+        """Say what you think of an answer or a run: good, bad, or, with the right text, a correction or better one.
+
+        The next learning uses it; `AgentOS.withdraw_feedback` takes it back.
+        """
+        episode = about.episode if isinstance(about, Answer) else about
+        identifier = episode if isinstance(episode, str) else episode.id
+        return self.system.give_feedback(identifier, kind, text, reviewer=reviewer)
 
     def integrate_knowledge(self, statement: str, *, source: str = "person") -> FactChange:
         """State a fact; the answer says whether it was added, confirmed, or superseded an older one."""

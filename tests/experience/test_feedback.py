@@ -62,6 +62,18 @@ def test_correction_stands_where_the_reply_was(system: AgentOS, talk: Episode) -
     assert system.people.list() == [given]
 
 
+def test_an_agent_takes_feedback_on_answers_runs_and_identifiers(system: AgentOS, talk: Episode) -> None:
+    agent = Agent(system=system)
+    answer = agent.chat(TALK, max_tokens=4)
+    given = [
+        agent.give_feedback(answer, "good"),
+        agent.give_feedback(talk, "bad", reviewer="ann"),
+        agent.give_feedback(talk.id, "better", "Soon."),
+    ]
+    assert [one.episode for one in given] == [answer.episode.id, talk.id, talk.id]
+    assert system.people.list() == given
+
+
 def test_only_the_judged_reply_may_train(system: AgentOS) -> None:
     episode = worked(system)
     replies = [s for s in episode.transcript.segments if s.origin in TRAINABLE]
