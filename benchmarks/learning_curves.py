@@ -339,7 +339,7 @@ def plot(curves: dict[str, list[JSON]], path: Path) -> None:
         axes.set_title(f"Median and range over {seeds} seeds", loc="left", fontsize=10)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, loc="upper left")
+        axes.legend(frameon=False, loc="lower right")
         figure.savefig(path, format="svg", bbox_inches="tight", metadata={"Date": None})
         pyplot.close(figure)
 
