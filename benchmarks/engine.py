@@ -26,7 +26,7 @@ import argparse
 import statistics
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +101,13 @@ class Bench:
 
     everybody: list[Contender]
     prompts: Prompts
+    absent: dict[str, str] = field(default_factory=dict)
+    """Who was left out beforehand, and why."""
 
     def speed(self, batch: int, prompt: int, repetitions: int) -> JSON:
         """Tokens per second of everybody, in turns."""
         readings: dict[str, list[dict[str, float]]] = {one.name: [] for one in self.everybody}
-        failed: dict[str, str] = {}
+        failed = dict(self.absent)
         for number in range(-1, repetitions):  # the first one warms
             found = turn(self.everybody, failed, lambda one: self._reading(one, batch, prompt))
             if number >= 0:
@@ -252,6 +254,9 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 32, 64], help="requests at once")
     parser.add_argument("--prompt", type=int, nargs="+", default=[64, 512], help="tokens of a prompt")
+    parser.add_argument(
+        "--leave-out", nargs="+", default=[], help="contenders by name, such as a peer's precision that proved slower"
+    )
     parser.add_argument("--only", nargs="+", help="units to measure, such as 'memory' or 'batch 1, prompt 64'")
     add_options(parser, "engine", ["transformers", "llama.cpp", "ctranslate2", "vllm"])
     return parser.parse_args(arguments)
@@ -261,7 +266,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what is missing, print, write."""
     options = read_options(arguments)
     folder, work, units = prepare(options, "engine")
-    bench = Bench(contenders(folder, work, options.threads, options.peers), Prompts(Renderer(folder)))
+    everybody = contenders(folder, work, options.threads, options.peers)
+    everybody = [one for one in everybody if one.name not in options.leave_out]
+    bench = Bench(everybody, Prompts(Renderer(folder)), dict.fromkeys(options.leave_out, "left out by request"))
     again = options.repetitions
     wanted = {
         **{
