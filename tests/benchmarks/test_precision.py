@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import constrained
+import pairing
 import precision
 import pytest
 
@@ -28,7 +31,7 @@ def test_copy_leaves_the_home_alone_and_shares_downloads(tmp_path: Path) -> None
     (home / "models" / "weights").write_text("large")
     (home / "llmagentos.db").write_text("old")
     (home / "owner.lock").write_text("123")
-    with precision.copied(home) as copy:
+    with pairing.copied(home) as copy:
         assert (copy / "models" / "weights").read_text() == "large"
         assert (copy / "models").is_symlink()
         assert not (copy / "owner.lock").exists()
@@ -38,6 +41,7 @@ def test_copy_leaves_the_home_alone_and_shares_downloads(tmp_path: Path) -> None
     assert not copy.exists()
 
 
-def test_home_that_has_learned_nothing_says_what_to_do(tmp_path: Path) -> None:
+@pytest.mark.parametrize("benchmark", [precision, constrained])
+def test_home_that_has_learned_nothing_says_what_to_do(benchmark: Any, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="make demo"):
-        precision.main(["--home", str(tmp_path)])
+        benchmark.main(["--home", str(tmp_path)])
