@@ -199,6 +199,8 @@ INLINED void plain_tile(View x, const void *w, long from, long w_stride, int dep
         plain_tile(x, w, from, w_stride, depth, y + n * y_stride, y_stride, outputs, add, half, most, wide);  \
     for (; n + some <= rows; n += some, x.at += some * x.row)                                                 \
         plain_tile(x, w, from, w_stride, depth, y + n * y_stride, y_stride, outputs, add, half, some, wide);  \
+    for (; n + 2 <= rows; n += 2, x.at += 2 * x.row)                                                          \
+        plain_tile(x, w, from, w_stride, depth, y + n * y_stride, y_stride, outputs, add, half, 2, wide);     \
     for (; n < rows; n++, x.at += x.row)                                                                      \
         plain_tile(x, w, from, w_stride, depth, y + n * y_stride, y_stride, outputs, add, half, 1, wide);
 
