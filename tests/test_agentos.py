@@ -21,6 +21,7 @@ from llmagentos.errors import (
     ReleaseError,
 )
 from llmagentos.kernel.specification import ProcessSpec
+from llmagentos.models.products import has_fast_int8
 from llmagentos.records.release import Artefact, Candidate, Verdict
 from llmagentos.store.lock import HomeLock, holder_of
 
@@ -139,6 +140,21 @@ def test_adapters_of_one_base_never_serve_another(system: AgentOS, tiny_model: P
         other.serving(identifier)
     with pytest.raises(ConfigError, match="home of its own"):
         _ = other.cycle
+
+
+def test_settings_changed_since_are_taken_at_the_next_opening(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for precision, constrained in (("fp32", "off"), ("int8", "on"), ("fp32", "on")):
+        monkeypatch.setenv("LLMAGENTOS_PRECISION", precision)
+        monkeypatch.setenv("LLMAGENTOS_CONSTRAINED", constrained)
+        if precision == "int8" and not has_fast_int8():
+            continue
+        with AgentOS(tmp_path / "home", str(tiny_model)) as system:
+            arguments = system.cycle.skill(system.make_environment("Drills-v0")).arguments
+            found.append((system.engine.decoder.precision, bool(arguments)))  # type: ignore[attr-defined]
+    assert found in ([("fp32", False), ("int8", True), ("fp32", True)], [("fp32", False), ("fp32", True)])
 
 
 def test_unknown_release_is_refused(system: AgentOS) -> None:

@@ -294,7 +294,7 @@ class Runtime:
 
 
 _HOMES: dict[tuple[Path, bool], Home] = {}
-_RUNTIMES: dict[tuple[Path, bool, str], Runtime] = {}
+_RUNTIMES: dict[tuple[Path, bool, Settings], Runtime] = {}
 _SHARING = threading.RLock()
 
 
@@ -307,9 +307,9 @@ def shared_home(folder: Path, read_only: bool) -> Home:
 
 
 def shared_runtime(home: Home, settings: Settings) -> Runtime:
-    """The one `Runtime` of this home and model in this process."""
+    """The one `Runtime` of this home, model and other settings in this process."""
     with _SHARING:
-        return _RUNTIMES.setdefault((home.folder, home.read_only, settings.model), Runtime(home, settings))
+        return _RUNTIMES.setdefault((home.folder, home.read_only, settings), Runtime(home, settings))
 
 
 def close_home(home: Home) -> None:
