@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from llmagentos.cycle import Cycle
+from llmagentos.cycle import WATCHING, Cycle
 from llmagentos.errors import ConfigError, LLMAgentOSError
 from llmagentos.learning.prospects import Prospect, assess, best_of
-from llmagentos.learning.strategy import PROBE_SAMPLES, PROBE_TASKS
 from llmagentos.learning.worked import has_expert
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Verdict
@@ -81,7 +80,7 @@ class Autonomy:
             self._show(Progress("choosing what to learn", 1, 1, note=f"{chosen.skill}: {chosen.reason}"))
 
             def listen(event: Progress) -> None:
-                if event.stage == "watching the learner":
+                if event.stage == WATCHING:
                     notes.append(event.note)
                 self._show(event)
 
@@ -120,15 +119,9 @@ class Autonomy:
         cycle = self._cycle
         env = cycle.environment(name)
         policy = cycle.policy(env, cycle.parts.releases.live())
-        play = cycle.rollouts.play
-        labels = {"purpose": "probe"}
-        runs = play(env.tasks("train", LOOKED_AT, seed=seed), policy, stage=f"looking at {name}", labels=labels)
+        tasks, labels = env.tasks("train", LOOKED_AT, seed=seed), {"purpose": "probe"}
+        runs = cycle.rollouts.play(tasks, policy, stage=f"looking at {name}", labels=labels)
         expert = has_expert(env)
-        probe = []
-        if not expert:
-            warm = replace(policy, sampling=replace(policy.sampling, temperature=1.0))
-            tasks = env.tasks("train", PROBE_TASKS, seed=seed + 1)
-            sampled = play(tasks, warm, samples=PROBE_SAMPLES, stage=f"probing {name}", labels=labels)
-            probe = [sampled[at : at + PROBE_SAMPLES] for at in range(0, len(sampled), PROBE_SAMPLES)]
+        probe = [] if expert else cycle.probe(env, seed=seed + 1)
         corrections = sum(judged.better is not None for judged in cycle.parts.people.of_skill(env.skill))
         return assess(env.skill, runs, probe, expert=expert, recovers=env.expert_recovers, corrections=corrections)

@@ -47,6 +47,10 @@ if TYPE_CHECKING:
 OnProgress = Callable[[Progress], None]
 
 
+WATCHING = "watching the learner"
+"""Stage of the events that tell what looks wrong in a learner's curve."""
+
+
 @dataclass(frozen=True, slots=True)
 class CycleParts:
     """What the cycle works with."""
@@ -194,7 +198,7 @@ class Cycle:
             env, learner, start, minutes=minutes, seed=seed, on_progress=on_progress
         )
         for warning in candidate.evidence.get("warnings", ()):
-            on_progress(Progress("watching the learner", 1, 1, note=warning))
+            on_progress(Progress(WATCHING, 1, 1, note=warning))
         return self.decide(candidate, on_progress=on_progress)
 
     def _waiting(self, skill: str, learner: str, live: Release) -> Candidate | None:
@@ -210,17 +214,22 @@ class Cycle:
             return Choice(learner_named(learner).name, "as asked for")  # type: ignore[arg-type]
         if has_expert(env) or self._runs_of(env.skill, by_people=True):
             return choose(env.skill, demonstrations=True, probe=())
+        return choose(env.skill, demonstrations=False, probe=self.probe(env, on_progress=on_progress))
+
+    def probe(
+        self, env: LanguageEnvironment, *, seed: int = 0, on_progress: OnProgress = _quiet
+    ) -> list[list[Episode]]:
+        """Several sampled runs of the live release on each of a few training tasks: what it can do with luck."""
         policy = self.policy(env, self.parts.releases.live())
         runs = self.rollouts.play(
-            env.tasks("train", PROBE_TASKS, seed=0),
+            env.tasks("train", PROBE_TASKS, seed=seed),
             replace(policy, sampling=replace(policy.sampling, temperature=1.0)),
             samples=PROBE_SAMPLES,
             stage=f"probing {env.skill}",
             labels={"purpose": "probe"},
             on_progress=on_progress,
         )
-        groups = [runs[at : at + PROBE_SAMPLES] for at in range(0, len(runs), PROBE_SAMPLES)]
-        return choose(env.skill, demonstrations=False, probe=groups)
+        return [runs[at : at + PROBE_SAMPLES] for at in range(0, len(runs), PROBE_SAMPLES)]
 
     def teach(
         self,

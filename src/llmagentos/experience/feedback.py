@@ -139,8 +139,5 @@ def _at(transcript: Transcript, place: int) -> Transcript:
     if not -len(places) <= place < len(places):
         raise ConfigError(f"The run has {len(places)} replies; there is none at {place}.")
     end = places[place]
-    before = tuple(
-        replace(segment, origin="prompt", logprobs=None, grammar=None) if segment.origin in TRAINABLE else segment
-        for segment in transcript.segments[:end]
-    )
+    before = (segment.read_only() for segment in transcript.segments[:end])
     return replace(transcript, segments=(*before, transcript.segments[end]))

@@ -24,7 +24,6 @@ from llmagentos.kernel.run import Run
 from llmagentos.kernel.stage import Stage, plain
 from llmagentos.kernel.streaming import TextEmitter
 from llmagentos.models.engine import Engine
-from llmagentos.programs.constraining import call_grammar
 from llmagentos.programs.parsing import parse_call
 from llmagentos.records.calls import (
     Act,
@@ -43,7 +42,7 @@ from llmagentos.records.calls import (
     ToolResult,
     Wait,
 )
-from llmagentos.records.generation import Completion, GenerationRequest, Grammar
+from llmagentos.records.generation import Completion, GenerationRequest
 from llmagentos.records.identity import JSON
 from llmagentos.records.message import ToolCall
 from llmagentos.records.task import Task
@@ -216,9 +215,9 @@ class Answers:
         if recorded is not None:
             segments = recorded.segments or segments
         run.add_prompt(segments)
-        run.tools = run.tools if call.tools is None else call.tools
+        run.tell(call.tools)
         sampling = call.sampling or info.sampling
-        seed, grammar = derive_seed(sampling.seed, number), reply_grammar(run, call)
+        seed, grammar = derive_seed(sampling.seed, number), run.grammar(call)
         sampling = replace(sampling, seed=seed, max_tokens=min(sampling.max_tokens, left), grammar=grammar)
         self._journal_call(process, number, call, segments=segments, seed=seed)
         if call.forced is not None:
@@ -245,7 +244,7 @@ class Answers:
         assert self._services.engine is not None
         reply = self._reply(process, number, completion)
         run = process.run
-        run.add_sampled(completion, self._services.engine.renderer.end_of_turn, reply_grammar(run, call))
+        run.add_sampled(completion, self._services.engine.renderer.end_of_turn, run.grammar(call))
         if process.emitter is not None:
             process.emitter.finish(completion.text)
             process.emitter = None
@@ -254,12 +253,12 @@ class Answers:
     def _add_reply(self, run: Run, recorded: RecordedCall) -> None:
         engine, completion = self._services.engine, recorded.reply
         call = msgspec.convert(recorded.body["call"], Generate)
-        run.tools = run.tools if call.tools is None else call.tools
+        run.tell(call.tools)
         if call.forced is not None:
             run.add_forced(Segment("demonstration", completion.tokens))
         else:
             end = engine.renderer.end_of_turn if engine is not None else -1
-            run.add_sampled(completion, end, reply_grammar(run, call))
+            run.add_sampled(completion, end, run.grammar(call))
 
     # The environment.
 
@@ -451,13 +450,6 @@ class Answers:
             process.interrupt("truncated", said)
         process.overrun = said
         return BudgetExceeded(said)
-
-
-def reply_grammar(run: Run, call: Generate) -> Grammar | None:
-    """What a reply must be: a call of what there is or words if the program wants that, else what its sampling says."""
-    if call.constrained and run.tools:
-        return call_grammar(run.tools)
-    return (call.sampling or run.info.sampling).grammar
 
 
 def derive_seed(seed: int, number: int) -> int:

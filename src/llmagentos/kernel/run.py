@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from llmagentos.errors import KernelError
-from llmagentos.records.calls import ActResult, Observation
+from llmagentos.programs.constraining import call_grammar
+from llmagentos.records.calls import ActResult, Generate, Observation
 from llmagentos.records.episode import Episode, Outcome, Step
 from llmagentos.records.generation import Completion, Grammar
 from llmagentos.records.identity import JSON
@@ -35,6 +36,8 @@ class Run:
     """Sampled tokens, which the budget counts."""
     tools: tuple[ToolSpec, ...] = ()
     """What the model was last told that it may call."""
+    _calls: Grammar | None = None
+    """The grammar of calls of `tools`, once it was asked for."""
     needs_end: bool = False
     """Whether the last reply lacks its end-of-turn token."""
     observation: str = ""
@@ -47,6 +50,20 @@ class Run:
     def over(self) -> bool:
         """Whether the environment has ended the episode."""
         return self.last is not None and self.last.done
+
+    def tell(self, tools: tuple[ToolSpec, ...] | None) -> None:
+        """What the model may call from now on; None changes nothing."""
+        if tools is not None:
+            self.tools, self._calls = tools, None
+
+    def grammar(self, call: Generate) -> Grammar | None:
+        """What a reply must be: a call of what there is or words if the program wants that, else what its sampling
+        says."""
+        if not call.constrained or not self.tools:
+            return (call.sampling or self.info.sampling).grammar
+        if self._calls is None:
+            self._calls = call_grammar(self.tools)
+        return self._calls
 
     def add_prompt(self, segments: Sequence[Segment]) -> None:
         """Append what the model is told; it can never be trained on."""

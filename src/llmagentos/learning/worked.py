@@ -76,9 +76,9 @@ def corrected_runs(env: LanguageEnvironment, episode: Episode, renderer: Rendere
         if step.action.strip() == right.strip():
             segments[place] = Segment("demonstration", segments[place].tokens)
         else:
-            before = [_read_only(segment) for segment in segments[:place]]
+            before = [segment.read_only() for segment in segments[:place]]
             found.append(Corrected(Transcript(episode.transcript.model, (*before, renderer.force(right))), True))
-            segments[place] = Segment("prompt", segments[place].tokens)
+            segments[place] = segments[place].read_only()
             if not env.expert_recovers:
                 segments = segments[: place + 1]
                 break
@@ -86,10 +86,6 @@ def corrected_runs(env: LanguageEnvironment, episode: Episode, renderer: Rendere
     if any(segment.origin == "demonstration" for segment in segments):
         found.append(Corrected(Transcript(episode.transcript.model, tuple(segments)), False))
     return found
-
-
-def _read_only(segment: Segment) -> Segment:
-    return Segment("prompt", segment.tokens) if segment.origin in TRAINABLE else segment
 
 
 def _observation(env: LanguageEnvironment, task: Task) -> str:

@@ -28,6 +28,10 @@ class Segment:
     grammar: Grammar | None = None
     """What the tokens had to be when they were sampled; the log-probabilities are those of what it allowed."""
 
+    def read_only(self) -> Segment:
+        """The same tokens where they may never train."""
+        return Segment("prompt", self.tokens) if self.origin in TRAINABLE else self
+
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
