@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from decoders import tiny_engine
 
 from llmagentos.errors import EngineError, LearningError
 from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer, from_transcript
 from llmagentos.models.adapters import FusedAdapter, new_adapter
-from llmagentos.models.decoder import Decoder
-from llmagentos.models.quantisation import quantise
-from llmagentos.models.rendering import Renderer
 from llmagentos.models.torch_engine import TorchEngine
 from llmagentos.records.generation import GenerationRequest, Grammar, Sampling
 from llmagentos.records.transcript import Segment, Transcript
@@ -25,10 +23,8 @@ SETTINGS = AdapterSettings(rank=4)
 
 @pytest.fixture(scope="module", params=["plain", "kernels"])
 def engine(request: pytest.FixtureRequest, tiny_model: Path) -> Iterator[TorchEngine]:
-    decoder, renderer = Decoder.load(tiny_model, dtype=torch.float32), Renderer(tiny_model)
-    if request.param == "kernels":
-        quantise(decoder, renderer, request.getfixturevalue("kernels"))
-    made = TorchEngine(decoder, renderer, rows=8)
+    kernels = request.getfixturevalue("kernels") if request.param == "kernels" else None
+    made = tiny_engine(tiny_model, kernels)
     yield made
     made.close()
 

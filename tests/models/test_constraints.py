@@ -8,12 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from decoders import tiny_engine
 
 from llmagentos.errors import EngineError
 from llmagentos.models.constraints import Constraints, forbidden
-from llmagentos.models.decoder import Decoder
-from llmagentos.models.quantisation import quantise
 from llmagentos.models.rendering import Renderer
 from llmagentos.models.torch_engine import TorchEngine
 from llmagentos.records.generation import GenerationRequest, Grammar, Sampling
@@ -35,10 +33,8 @@ PROMPT = tuple(range(30, 60))
 
 @pytest.fixture(scope="module", params=["plain", "kernels"])
 def engine(request: pytest.FixtureRequest, tiny_model: Path) -> Iterator[TorchEngine]:
-    decoder, renderer = Decoder.load(tiny_model, dtype=torch.float32), Renderer(tiny_model)
-    if request.param == "kernels":
-        quantise(decoder, renderer, request.getfixturevalue("kernels"))
-    made = TorchEngine(decoder, renderer, rows=8)
+    kernels = request.getfixturevalue("kernels") if request.param == "kernels" else None
+    made = tiny_engine(tiny_model, kernels)
     yield made
     made.close()
 

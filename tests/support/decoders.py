@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from llmagentos.models.jobs import Drawn, Job, Work
 from llmagentos.models.native.products import Kernels
 from llmagentos.models.native.steps import NativeSteps
 from llmagentos.models.packing import TreeAttention
+from llmagentos.models.quantisation import quantise
+from llmagentos.models.rendering import Renderer
+from llmagentos.models.torch_engine import TorchEngine
 from llmagentos.records.generation import GenerationRequest, Sampling
 
 PLAIN = DecoderConfig("LlamaForCausalLM", 2, 64, 4, 2, 16, 128, 300, 512, 1e-5, 1e4, None, True)
@@ -26,6 +30,14 @@ SHAPES = {
     "Qwen3: norms of queries and keys, own head": replace(PLAIN, architecture="Qwen3ForCausalLM", tied=False),
 }
 PROMPT = tuple((7 * n) % 37 for n in range(75))
+
+
+def tiny_engine(folder: Path, kernels: Kernels | None) -> TorchEngine:
+    """An engine on a model's folder in fp32, or by the kernels in eight bits."""
+    decoder, renderer = Decoder.load(folder, dtype=torch.float32), Renderer(folder)
+    if kernels is not None:
+        quantise(decoder, renderer, kernels)
+    return TorchEngine(decoder, renderer, rows=8)
 
 
 def random_decoder(config: DecoderConfig, kernels: Kernels | None, seed: int = 0) -> Decoder:
