@@ -147,12 +147,13 @@ def make(name: str, *, home: Path | None = None) -> LanguageEnvironment:
         _check_registered(registered)
         spec = gymnasium.registry[registered]
     suffix = short = f"?{query}" if query else ""
-    paths = next((entry.paths for entry in BUILT_IN if entry.name == registered), ())
+    built_in = next((entry for entry in BUILT_IN if entry.name == registered), None)
+    paths = built_in.paths if built_in is not None else ()
     if any(path in options for path in paths):
         options |= {key: str(Path(str(options[key])).expanduser().resolve()) for key in paths if key in options}
         suffix = write_query(options)
         short = write_query({key: Path(str(one)).name if key in paths else one for key, one in options.items()})
-    if home is not None and any(entry.downloads for entry in BUILT_IN if entry.name == registered):
+    if home is not None and built_in is not None and built_in.downloads:
         options["home"] = str(home)
     environment = _create(spec, options)
     return _speak(environment, full_name + suffix, registered + short)

@@ -10,6 +10,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from llmagentos.errors import LearningError
@@ -68,7 +69,6 @@ class Lessons:
         """`env` is None for a learner that only reads; `kept` are the environments of the skills to be kept."""
         self._services, self._env, self._seed, self._kept, self._replays = services, env, seed, kept, replays
         self._stored: dict[str, list[Transcript]] = {}
-        self._people: dict[str, list[Judged]] = {}
         self.rests_on: set[str] = set()
         """Identifiers of stored episodes and feedback that were given out: what the weights rest on."""
 
@@ -124,20 +124,19 @@ class Lessons:
 
     def preferences(self, count: int, seed: int) -> list[tuple[Transcript, Transcript]]:
         """Pairs of what should have been said and what was."""
-        return _some([(one.better, one.said) for one in self._judged() if one.better is not None], count, seed)
+        return _some([(one.better, one.said) for one in self._judged if one.better is not None], count, seed)
 
     def verdicts(self, count: int, seed: int) -> list[tuple[Transcript, bool]]:
         """Replies with a thumb."""
-        thumbs = [one for one in self._judged() if one.better is None]
+        thumbs = [one for one in self._judged if one.better is None]
         return _some([(one.said, one.feedback.kind == "good") for one in thumbs], count, seed)
 
+    @cached_property
     def _judged(self) -> list[Judged]:
-        skill = self.env.skill
-        if skill not in self._people:
-            self._people[skill] = self._services.judged(skill)
-            self.rests_on |= {one.feedback.id for one in self._people[skill]}
-            self.rests_on |= {one.feedback.shown for one in self._people[skill] if one.feedback.shown}
-        return self._people[skill]
+        found = self._services.judged(self.env.skill)
+        self.rests_on |= {one.feedback.id for one in found}
+        self.rests_on |= {one.feedback.shown for one in found if one.feedback.shown}
+        return found
 
     def _corrected(self, skill: str) -> list[Transcript]:
         key = f"people:{skill}"
