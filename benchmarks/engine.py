@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from measuring import JSON, spread, tell
-from peers.contender import HERE, Contender, add_options, environment, measure_units, prepare, turn
+from peers.contender import HERE, Contender, add_options, environment, left_out, measure_units, prepare, turn
 from peers.gguf_file import write_gguf
 
 from llmagentos.models.rendering import Renderer
@@ -254,9 +254,6 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 32, 64], help="requests at once")
     parser.add_argument("--prompt", type=int, nargs="+", default=[64, 512], help="tokens of a prompt")
-    parser.add_argument(
-        "--leave-out", nargs="+", default=[], help="contenders by name, such as a peer's precision that proved slower"
-    )
     parser.add_argument("--only", nargs="+", help="units to measure, such as 'memory' or 'batch 1, prompt 64'")
     add_options(parser, "engine", ["transformers", "llama.cpp", "ctranslate2", "vllm"])
     return parser.parse_args(arguments)
@@ -267,8 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = read_options(arguments)
     folder, work, units = prepare(options, "engine")
     everybody = contenders(folder, work, options.threads, options.peers)
-    everybody = [one for one in everybody if one.name not in options.leave_out]
-    bench = Bench(everybody, Prompts(Renderer(folder)), dict.fromkeys(options.leave_out, "left out by request"))
+    bench = Bench(everybody, Prompts(Renderer(folder)), left_out(options))
     again = options.repetitions
     wanted = {
         **{

@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path
 
 from measuring import JSON, spread, tell
-from peers.contender import HERE, Contender, add_options, environment, measure_units, prepare, turn
+from peers.contender import HERE, Contender, add_options, environment, left_out, measure_units, prepare, turn
 
 OURS = "llmagentos"
 TARGET = 1.5
@@ -62,8 +62,8 @@ def contenders(folder: Path, work: Path, threads: int, wanted: Sequence[str]) ->
     return found
 
 
-def measure(everybody: list[Contender], load: Workload, repetitions: int) -> JSON:
-    """Tokens per second of everybody, in turns."""
+def measure(everybody: list[Contender], load: Workload, repetitions: int, absent: dict[str, str]) -> JSON:
+    """Tokens per second of everybody but the `absent`, in turns."""
     import numpy as np
 
     random = np.random.default_rng(0)
@@ -77,13 +77,15 @@ def measure(everybody: list[Contender], load: Workload, repetitions: int) -> JSO
         return found
 
     speeds: dict[str, list[float]] = {one.name: [] for one in everybody}
-    failed: dict[str, str] = {}
+    failed = dict(absent)
     for number in range(repetitions):
         found = turn(everybody, failed, lambda one: one.ask(batches=batches(), trained=load.trained)[1])
         for name, seconds in found.items():
             speeds[name] += [BATCH * load.length / each for each in seconds[WARMING:]]
         said = ", ".join(f"{name} {speeds[name][-1]:.0f}" for name in found)
         tell(f"  repetition {number + 1} of {repetitions}, tokens/s: {said}")
+    for one in everybody:  # each keeps the memory of its largest step
+        one.close()
     speeds = {name: found for name, found in speeds.items() if name not in failed}
     best = max((name for name in speeds if name != OURS), key=lambda name: statistics.median(speeds[name]), default="")
     summary: JSON = {"tokens_per_second": {name: spread(each, 1) for name, each in speeds.items()}, "left_out": failed}
@@ -122,7 +124,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = read_options(arguments)
     folder, work, units = prepare(options, "training")
     everybody = contenders(folder, work, options.threads, options.peers)
-    wanted = {name: partial(measure, everybody, WORKLOADS[name], options.repetitions) for name in options.only}
+    wanted = {
+        name: partial(measure, everybody, WORKLOADS[name], options.repetitions, left_out(options))
+        for name in options.only
+    }
     found = measure_units(units, options, wanted, everybody)
     show(found)
     units.write()

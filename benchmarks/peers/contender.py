@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,8 @@ class Contender:
             self._answer()
         with self._awake(self.process):
             assert self.process.stdin is not None
-            print(json.dumps({**request, **self.more}), file=self.process.stdin, flush=True)
+            with suppress(BrokenPipeError):  # what has ended has no answer either
+                print(json.dumps({**request, **self.more}), file=self.process.stdin, flush=True)
             answer = self._answer()
         return answer["seconds"], answer["made"]
 
@@ -104,6 +105,11 @@ def environment(work: Path, name: str) -> str | None:
     return str(python)
 
 
+def left_out(options: argparse.Namespace) -> dict[str, str]:
+    """Contenders that are not asked at all, with the reason, as `turn` takes them for failed ones."""
+    return dict.fromkeys(options.leave_out, "left out by request")
+
+
 def turn(everybody: list[Contender], failed: dict[str, str], ask: Callable[[Contender], Any]) -> dict[str, Any]:
     """What `ask` finds for each contender by name, one after another; who ends is noted in `failed` and left out."""
     found = {}
@@ -122,6 +128,9 @@ def turn(everybody: list[Contender], failed: dict[str, str], ask: Callable[[Cont
 def add_options(parser: argparse.ArgumentParser, benchmark: str, peers: list[str]) -> None:
     """The options that every comparison with peers has."""
     parser.add_argument("--peers", nargs="*", choices=peers, default=peers)
+    parser.add_argument(
+        "--leave-out", nargs="+", default=[], help="contenders by name, such as a peer's precision that proved slower"
+    )
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--home", type=Path, help="where the model lies or is fetched to")

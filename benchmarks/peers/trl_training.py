@@ -33,7 +33,7 @@ class Clock(TrainerCallback):
 def train(batches: list[list[list[int]]], trained: int) -> list[float]:
     """Seconds of each step; the loss is on the last `trained` tokens of each sequence."""
     rows = [row for batch in batches for row in batch]
-    masks = [[int(n >= len(row) - trained) for n in range(len(row))] for row in rows]
+    labels = [[token if n >= len(row) - trained else -100 for n, token in enumerate(row)] for row in rows]
     clock = Clock()
     trainer = SFTTrainer(
         model=LlamaForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32),
@@ -45,14 +45,13 @@ def train(batches: list[list[list[int]]], trained: int) -> list[float]:
             bf16=HALF,
             use_cpu=True,
             gradient_checkpointing=False,
-            completion_only_loss=True,
             max_length=None,
             report_to=[],
             save_strategy="no",
             disable_tqdm=True,
             dataset_kwargs={"skip_prepare_dataset": True},
         ),
-        train_dataset=Dataset.from_dict({"input_ids": rows, "completion_mask": masks}),
+        train_dataset=Dataset.from_dict({"input_ids": rows, "labels": labels}),
         processing_class=TOKENIZER,
         peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear"),
         callbacks=[clock],

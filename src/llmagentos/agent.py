@@ -20,6 +20,7 @@ from llmagentos.records.identity import JSON
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Verdict
 from llmagentos.records.task import Split, Task
+from llmagentos.releases.prompts import brief_of, play_arguments
 
 if TYPE_CHECKING:
     from llmagentos.cycle import SkillReport
@@ -283,23 +284,24 @@ class Agent:
             raise ConfigError(f"run() takes a Task, an environment's name or a function, not {type(what).__name__}.")
         if isinstance(what, Task):
             name, chosen = what.environment, [what]
-            reply = self.system.make_environment(name).reply_tokens
+            environment = self.system.make_environment(name)
         else:
             name = what if isinstance(what, str) else self._own_environment("run a function")
             environment = self.system.make_environment(name)
-            chosen, reply = environment.tasks(split, tasks, seed), environment.reply_tokens
+            chosen = environment.tasks(split, tasks, seed)
         if callable(what):
             policy = Policy("", program="policy", arguments={"function": what})
         else:
             release, adapter = self.system.serving()
-            settings = sampling or Sampling(max_tokens=reply, seed=seed)
-            arguments = self._react() if program == "react" else {}
+            settings = sampling or Sampling(max_tokens=environment.reply_tokens, seed=seed)
+            brief = brief_of(release.manifest.artefacts, environment.skill, self.system.store.blobs.get)
+            arguments = self._react(brief) if program == "react" else {}
             policy = Policy(release.id, adapter, program, arguments, settings)
         rollouts = Rollouts(self.system.kernel)
         return Runs(tuple(rollouts.play(chosen, policy, stage=f"running {name}", on_progress=on_progress)))
 
-    def _react(self, **arguments: JSON) -> dict[str, JSON]:
-        return {**arguments, "constrained": True} if self.system.settings.constrained else arguments
+    def _react(self, brief: str = "", **arguments: JSON) -> dict[str, JSON]:
+        return {**arguments, **play_arguments(brief, constrained=self.system.settings.constrained)}
 
     def _tool_specs(self) -> list[dict[str, Any]]:
         known = {spec.name: asdict(spec) for spec in self.system.toolbox.specs} if self.tools else {}

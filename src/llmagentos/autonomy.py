@@ -73,7 +73,7 @@ class Autonomy:
         """
         began = time.monotonic()
         prospects, left_out = self._look(minutes, skills, began)
-        chosen = best_of(prospects)
+        chosen = best_of(prospects, self._cycle.told_whole())
         verdict, notes = None, []
         if chosen is not None and chosen.learner is not None:
             left = minutes - (time.monotonic() - began) / 60

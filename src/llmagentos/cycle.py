@@ -28,11 +28,13 @@ from llmagentos.models.adapters import FusedAdapter, from_peft, read_adapter
 from llmagentos.models.torch_engine import TorchEngine
 from llmagentos.records.episode import Episode
 from llmagentos.records.generation import Sampling
+from llmagentos.records.identity import JSON
 from llmagentos.records.message import Message
 from llmagentos.records.process import Limits
 from llmagentos.records.progress import Progress
-from llmagentos.records.release import Candidate, Release, Verdict
+from llmagentos.records.release import Artefact, Candidate, Release, Verdict
 from llmagentos.records.task import Split
+from llmagentos.releases.prompts import brief_of, play_arguments
 
 if TYPE_CHECKING:
     from llmagentos.environments.language import LanguageEnvironment
@@ -142,16 +144,25 @@ class Cycle:
         return Skill(
             environment.skill,
             environment.name,
-            arguments={"constrained": True} if self.parts.settings.constrained else {},
             sampling=Sampling(max_tokens=environment.reply_tokens),
             limits=Limits(),
             gate_tasks=self.settings.gate_tasks,
         )
 
     def policy(self, environment: LanguageEnvironment, release: Release) -> Policy:
-        """A release playing an environment."""
+        """A release playing an environment, told what it needs to be told."""
         skill = self.skill(environment)
-        return Policy(release.id, self._serve(release), skill.program, skill.arguments, skill.sampling, skill.limits)
+        arguments = self._arguments(skill.name, release.manifest.artefacts)
+        return Policy(release.id, self._serve(release), skill.program, arguments, skill.sampling, skill.limits)
+
+    def told_whole(self) -> list[str]:
+        """Skills of the live release whose runs are told their whole prompt."""
+        live, read = self.parts.releases.live(), self.parts.store.blobs.get
+        return [skill for skill in live.skills if not brief_of(live.manifest.artefacts, skill, read)]
+
+    def _arguments(self, skill: str, artefacts: tuple[Artefact, ...]) -> dict[str, JSON]:
+        brief = brief_of(artefacts, skill, self.parts.store.blobs.get)
+        return play_arguments(brief, constrained=self.parts.settings.constrained)
 
     def evaluate(
         self,
@@ -333,7 +344,8 @@ class Cycle:
             count = self.settings.kept_tasks if skill in live.skills else self.settings.gate_tasks
             tasks = self._suite(env).tasks("gate", count)
             as_live = self.policy(env, live)
-            policies = [replace(as_live, release=candidate.id, adapter=adapter)]
+            told = self._arguments(skill, (*live.manifest.artefacts, *candidate.artefacts))
+            policies = [replace(as_live, release=candidate.id, adapter=adapter, arguments=told)]
             best = self.parts.releases.best(skill) if skill in live.skills else None
             if best is None or skill == candidate.skill:
                 policies.append(as_live)
@@ -431,6 +443,7 @@ class Cycle:
             constraints=self.engine.constraints,
             corrections=source.corrections,
             preferences=source.preferences,
+            briefing=source.briefing,
             verdicts=source.verdicts,
         )
 

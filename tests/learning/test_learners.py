@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from llmagentos.errors import LearningError
-from llmagentos.learning.context import Corrected, Learner, LearningContext, Practice, Score
+from llmagentos.learning.context import Briefing, Corrected, Learner, LearningContext, Practice, Score
 from llmagentos.learning.language.dagger import Dagger, DaggerSettings
 from llmagentos.learning.language.grpo import Grpo, GrpoSettings, advantages
 from llmagentos.learning.language.imitation import Imitation, ImitationSettings
 from llmagentos.learning.language.language_modelling import LanguageModelling, LanguageModellingSettings
 from llmagentos.learning.language.policy_gradient import PolicyGradient, PolicyGradientSettings, leave_one_out
 from llmagentos.learning.language.preference import Preference, PreferenceSettings, dpo_loss, kto_loss, pairs_of
+from llmagentos.learning.language.prompt_distillation import PromptDistillation, PromptDistillationSettings
 from llmagentos.learning.language.rejection_sampling import RejectionSampling, RejectionSamplingSettings, winners
 from llmagentos.learning.run import CALIBRATION
 from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer, from_transcript
@@ -67,6 +68,11 @@ def dagger(limit: int = STEPS, **options: Any) -> Dagger:
     return Dagger(DaggerSettings(**{"adapter": ADAPTER, "tasks": 4, "limit": limit, **options}))  # type: ignore[arg-type]
 
 
+def prompt_distillation(limit: int = STEPS, **options: Any) -> PromptDistillation:
+    settings = {"adapter": ADAPTER, "batch": 4, "pool": 16, "limit": limit, "evaluate_every": 5, **options}
+    return PromptDistillation(PromptDistillationSettings(**settings))  # type: ignore[arg-type]
+
+
 def from_groups(limit: int = STEPS, **options: Any) -> list[Any]:
     """Every learner from groups of own runs."""
     return [
@@ -77,6 +83,15 @@ def from_groups(limit: int = STEPS, **options: Any) -> list[Any]:
         preference(limit, loss="dpo", **options),
         preference(limit, loss="kto", **options),
     ]
+
+
+def briefing(strict: float = 0.0) -> Briefing:
+    """The first token alone instead of the prompt."""
+    return Briefing(
+        "brief",
+        lambda run: Transcript(run.model, (Segment("prompt", PROMPT[:1]), *run.segments[1:])),
+        lambda adapter: Score(strict, strict, 4),
+    )
 
 
 def called(learner: Learner) -> str:
@@ -110,6 +125,12 @@ class Bandit:
 @pytest.fixture
 def bandit(workshop: Any, own_run: Callable[..., Episode], marker: int) -> Bandit:
     return Bandit(workshop, own_run, marker)
+
+
+@pytest.fixture
+def adapter(workshop: Any) -> FusedAdapter:
+    """What learning starts from where it cannot start from nothing."""
+    return new_adapter(workshop.decoder.config, 2, 4.0, seed=5)
 
 
 # What each learner is for.
@@ -488,6 +509,28 @@ def test_development_scores_are_reported_when_asked_for(workshop: Any, bandit: B
     assert len(seen) == 4
 
 
+def test_own_runs_are_learned_under_the_brief_prompt_until_it_is_as_good(
+    workshop: Any, bandit: Bandit, adapter: FusedAdapter
+) -> None:
+    learner = prompt_distillation(limit=60)
+    with pytest.raises(LearningError, match="not learned yet"):
+        workshop.run(learner, workshop.context(briefing=briefing()))
+    with pytest.raises(LearningError, match="brief already"):
+        workshop.run(learner, workshop.context(), start=adapter)
+    nothing = workshop.context(practice=lambda adapter, asked: [[]], briefing=briefing())
+    with pytest.raises(LearningError, match="None of 16 own runs"):
+        workshop.run(learner, nothing, start=adapter)
+    context = workshop.context(practice=bandit, briefing=briefing(strict=1.0))
+    events, candidate = workshop.run(learner, context, start=adapter)
+    assert len(events) == 10, "two evaluations in a row, five steps apart, are enough"
+    assert events[-1].metrics["loss"] < events[0].metrics["loss"]
+    assert candidate.change == "consolidation"
+    assert (candidate.evidence["prompt_tokens"], candidate.evidence["prompt_tokens_brief"]) == (5, 1)
+    kinds = [(one.name, one.kind) for one in candidate.artefacts]
+    assert kinds == [("adapter", "adapter"), ("prompt:toy", "settings")]
+    assert workshop.blobs[int(candidate.artefacts[1].digest)] == b'{"brief": "brief"}'
+
+
 # Going on after a kill.
 
 
@@ -500,7 +543,7 @@ def resumable(learner: Learner, workshop: Any, bandit: Bandit, demonstration: An
         sign = int(float(next(iter(adapter.pairs.values()))[1].sum()) > 0)
         return [Corrected(demonstration(asked.seed % 50 + n + sign), True) for n in range(asked.tasks)]
 
-    more = {"corrections": corrections, **more}
+    more = {"corrections": corrections, "briefing": briefing(), **more}
     return workshop.context(name, practice=bandit, documents=DOCUMENTS, replay=replay, **more)
 
 
@@ -510,20 +553,22 @@ def resumable(learner: Learner, workshop: Any, bandit: Bandit, demonstration: An
         (imitation(), (1, 5, 9, 10, 11, STEPS)),
         *[(learner, (2, 9, 10, 11, STEPS)) for learner in from_groups()],
         (dagger(), (2, 9, 10, 11, STEPS)),
+        (prompt_distillation(), (2, 9, 10, 11, STEPS)),
         (language_modelling(), (2, 9, 10, 11, STEPS)),
     ],
 )
 def test_run_killed_at_any_step_gives_the_same_adapter(
-    workshop: Any, bandit: Bandit, demonstration: Any, learner: Learner, kills: Any
+    workshop: Any, bandit: Bandit, demonstration: Any, adapter: FusedAdapter, learner: Learner, kills: Any
 ) -> None:
-    _, whole = workshop.run(learner, resumable(learner, workshop, bandit, demonstration, "whole"))
+    start = adapter if isinstance(learner, PromptDistillation) else None
+    _, whole = workshop.run(learner, resumable(learner, workshop, bandit, demonstration, "whole"), start=start)
     for kill in kills:
         name = f"killed-{kill}"
         _events, nothing = workshop.run(
-            learner, resumable(learner, workshop, bandit, demonstration, name), kill_after=kill
+            learner, resumable(learner, workshop, bandit, demonstration, name), start=start, kill_after=kill
         )
         assert nothing is None
-        rest, candidate = workshop.run(learner, resumable(learner, workshop, bandit, demonstration, name))
+        rest, candidate = workshop.run(learner, resumable(learner, workshop, bandit, demonstration, name), start=start)
         assert workshop.weights(candidate) == workshop.weights(whole)
         assert len(rest) == STEPS - (kill if kill in (10, STEPS) else 10 if kill > 10 else 0)
         assert candidate.evidence["steps"] == STEPS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -43,6 +44,21 @@ def test_people_count_where_nobody_else_shows(group: Any) -> None:
     assert (found.learner, found.ceiling) == ("imitation", pytest.approx(0.2))
     assert "people corrected 10" in found.reason
     assert assess("s", group("0000"), [group("1000")] * 3, expert=False, corrections=10).learner == "policy-gradient"
+
+
+def test_prompt_of_a_sure_skill_goes_where_nothing_else_is_to_be_gained() -> None:
+    sure, better, weak = (
+        Prospect(name, success, success, None, "") for name, success in (("a", 0.8), ("b", 0.95), ("c", 0.3))
+    )
+    rising = Prospect("d", 0.2, 1.0, "imitation", "")
+    assert best_of([sure, better, weak], ["a", "c"]) == replace(
+        sure,
+        learner="prompt-distillation",
+        reason=best_of([sure], ["a"]).reason,  # type: ignore[union-attr]
+    )
+    assert best_of([sure, better, weak], ["a", "b"]).skill == "b"  # type: ignore[union-attr]
+    assert best_of([weak, sure], ["c"]) is None
+    assert best_of([sure, rising], ["a"]) == rising
 
 
 def test_the_largest_gain_is_chosen_if_it_is_worth_it() -> None:

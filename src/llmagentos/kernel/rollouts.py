@@ -112,7 +112,13 @@ class Rollouts:
         episodes = self._kernel.run([spec for each in specs for spec in each], count, self._concurrency)
         return [episodes[end - len(each) : end] for each, end in zip(specs, ends, strict=True)]
 
-    def demonstrate(self, tasks: Sequence[Task], expert: Callable[[Task], Callable[[str], str]]) -> list[Episode]:
-        """The expert's runs, with the prompts that the model will be given; nothing is sampled."""
-        specs = [ProcessSpec("demonstrate", {"function": expert(task)}, task=task, release="expert") for task in tasks]
+    def demonstrate(
+        self, tasks: Sequence[Task], expert: Callable[[Task], Callable[[str], str]], brief: str = ""
+    ) -> list[Episode]:
+        """The expert's runs, with the prompts that the model will be given (see `react`); nothing is sampled."""
+        told: dict[str, JSON] = {"brief": brief} if brief else {}
+        specs = [
+            ProcessSpec("demonstrate", {"function": expert(task), **told}, task=task, release="expert")
+            for task in tasks
+        ]
         return self._kernel.run(specs, None, self._concurrency)

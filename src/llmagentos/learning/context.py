@@ -79,6 +79,17 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class Briefing:
+    """A short prompt that could stand in the place of what runs of a skill are told."""
+
+    text: str
+    write: Callable[[Transcript], Transcript]
+    """A run as if it had been told the short prompt."""
+    evaluate: Callable[[FusedAdapter], Score]
+    """Success on the development split under the short prompt."""
+
+
+@dataclass(frozen=True, slots=True)
 class LearningContext:
     """Everything that a learner may use."""
 
@@ -109,6 +120,8 @@ class LearningContext:
     """(count, seed) -> runs of this skill that people called good or bad."""
     preferences: Callable[[int, int], list[tuple[Transcript, Transcript]]] = lambda count, seed: []
     """(count, seed) -> what people preferred on this skill, the better run first; none where nobody said anything."""
+    briefing: Briefing | None = None
+    """How the prompt could be shorter; None where it is so already."""
     documents: Sequence[tuple[int, ...]] = ()
     """Token sequences of the user's documents."""
     clock: Callable[[], float] = time.monotonic

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, TypeVar
 from llmagentos.errors import LearningError
 from llmagentos.experience.feedback import Judged
 from llmagentos.kernel.rollouts import Policy, Rollouts
-from llmagentos.learning.context import Corrected, Practice, Score
+from llmagentos.learning.context import Briefing, Corrected, Practice, Score
 from llmagentos.learning.general import REQUESTS
-from llmagentos.learning.worked import corrected_runs, expert_runs, without_examples, worked_examples
+from llmagentos.learning.worked import briefly, corrected_runs, expert_runs, without_examples, worked_examples
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.models.torch_engine import TorchEngine
 from llmagentos.records.episode import Episode
 from llmagentos.records.generation import GenerationRequest, Sampling
-from llmagentos.records.identity import new_id
+from llmagentos.records.identity import JSON, new_id
 from llmagentos.records.message import Message
 from llmagentos.records.task import Task
 from llmagentos.records.transcript import Segment, Transcript
@@ -88,12 +88,14 @@ class Lessons:
         if asked.examples and not shown:
             return []
         tasks = [*drawn[asked.examples :], *repeated]
+        more: dict[str, JSON] = {"examples": shown} if shown else {}
         runs = self._play(
-            adapter, tasks, asked.samples, asked.temperature, asked.seed, "practice", asked.max_tokens, shown
+            adapter, tasks, asked.samples, asked.temperature, asked.seed, "practice", asked.max_tokens, more
         )
         if shown:
             renderer = services.engine.renderer
-            runs = [replace(run, transcript=without_examples(env, run, renderer)) for run in runs]
+            brief = self._brief(env)
+            runs = [replace(run, transcript=without_examples(env, run, renderer, brief)) for run in runs]
         return [runs[at : at + asked.samples] for at in range(0, len(runs), asked.samples)]
 
     def corrections(self, adapter: FusedAdapter, asked: Practice) -> list[Corrected]:
@@ -105,10 +107,22 @@ class Lessons:
         renderer = self._services.engine.renderer
         return [one for run in runs for one in corrected_runs(self.env, run, renderer)]
 
-    def evaluate(self, adapter: FusedAdapter) -> Score:
-        """Success on a few development tasks, always the same."""
+    @property
+    def briefing(self) -> Briefing | None:
+        """The name of the skill in place of its prompt; None where that is all that is told already."""
+        if self._env is None or self._brief(self._env):
+            return None
+        text, renderer = self._env.skill, self._services.engine.renderer
+        return Briefing(
+            text,
+            lambda transcript: briefly(transcript, renderer, text),
+            lambda adapter: self.evaluate(adapter, {"brief": text}),
+        )
+
+    def evaluate(self, adapter: FusedAdapter, arguments: dict[str, JSON] | None = None) -> Score:
+        """Success on a few development tasks, always the same; `arguments` of the program besides the usual ones."""
         tasks = self.env.tasks("development", self._services.development_tasks, seed=self._seed)
-        runs = self._play(adapter, tasks, 1, 0.0, 0, "development", None)
+        runs = self._play(adapter, tasks, 1, 0.0, 0, "development", None, arguments)
         count = len(runs)
         return Score(
             sum(run.success for run in runs) / count, sum(run.lenient or run.success for run in runs) / count, count
@@ -116,7 +130,7 @@ class Lessons:
 
     def demonstrations(self, count: int, seed: int) -> list[Transcript]:
         """What people corrected or showed, up to half of them, and fresh runs of the expert where there is one."""
-        people = self._corrected(self.env.skill)
+        people = self._as_told(self.env, self._corrected(self.env.skill))
         shown = self._shown(self.env, count - min(len(people), count // 2), seed)
         if not shown:
             return _some(people, count, seed)
@@ -188,14 +202,23 @@ class Lessons:
 
     def _shown(self, env: LanguageEnvironment, count: int, seed: int) -> list[Transcript]:
         tasks = env.tasks("train", count, seed=seed % 1_000_000)
-        episodes = expert_runs(env, self._services.rollouts, tasks)
+        episodes = expert_runs(env, self._services.rollouts, tasks, self._brief(env))
         return [episode.transcript for episode in episodes if episode.success]
 
     def _own(self, env: LanguageEnvironment, seed: int) -> list[Transcript]:
         if env.skill not in self._stored:
-            self._stored[env.skill] = self._noted(self._services.own(env.skill))
+            self._stored[env.skill] = self._as_told(env, self._noted(self._services.own(env.skill)))
         stored = self._stored[env.skill]
         return [stored[seed % len(stored)]] if stored else []
+
+    def _brief(self, env: LanguageEnvironment) -> str:
+        """What runs of `env` are told in place of instructions and tools; empty for everything."""
+        return str(self._services.policy(env).arguments.get("brief", ""))
+
+    def _as_told(self, env: LanguageEnvironment, stored: list[Transcript]) -> list[Transcript]:
+        """Earlier runs with the prompt that runs of `env` have now."""
+        brief, renderer = self._brief(env), self._services.engine.renderer
+        return [briefly(transcript, renderer, brief) for transcript in stored] if brief else stored
 
     def _play(
         self,
@@ -206,7 +229,7 @@ class Lessons:
         seed: int,
         purpose: str,
         max_tokens: int | None,
-        examples: list[list[str]] | None = None,
+        more: dict[str, JSON] | None = None,
     ) -> list[Episode]:
         services, name = self._services, new_id("practice")
         usual = services.policy(self.env)
@@ -214,7 +237,7 @@ class Lessons:
         sampling = replace(usual.sampling, max_tokens=length, temperature=temperature, top_p=1.0, seed=seed)
         services.engine.serve(name, adapter)
         try:
-            arguments = {**usual.arguments, "examples": examples} if examples else usual.arguments
+            arguments = {**usual.arguments, **(more or {})}
             policy = replace(usual, release="practice", adapter=name, sampling=sampling, arguments=arguments)
             return services.rollouts.play(tasks, policy, samples=samples, labels={"purpose": purpose})
         finally:

@@ -8,7 +8,7 @@ It does not know how runs are played or how a learner works.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmagentos.learning.strategy import LearnerName
 from llmagentos.records.episode import Episode
@@ -19,6 +19,8 @@ RECOVERING_FROM = 0.5
 """From this success on an expert that finds back corrects own runs instead of being imitated."""
 WORTH_IT = 0.03
 """Expected gains below this are not worth a candidate: the gate would need more tasks than it has to see them."""
+SURE = 0.7
+"""From this success on the prompt of a skill may go: what the agent does under it is worth keeping."""
 A_WORD = 0.02
 """What one correction of a person is expected to be worth, where nobody else shows the skill."""
 
@@ -70,7 +72,18 @@ def assess(
     return Prospect(skill, success, success, None, why)
 
 
-def best_of(prospects: Sequence[Prospect]) -> Prospect | None:
-    """The prospect with the largest expected gain, where one is worth learning."""
+def best_of(prospects: Sequence[Prospect], whole: Sequence[str] = ()) -> Prospect | None:
+    """The prospect with the largest expected gain, where one is worth learning.
+
+    Else of the skills that are learned and told their `whole` prompt the one that succeeds most often: without the
+    prompt its runs are shorter.
+    """
     worth = [one for one in prospects if one.gain >= WORTH_IT]
-    return max(worth, key=lambda one: one.gain, default=None)
+    if worth:
+        return max(worth, key=lambda one: one.gain)
+    sure = [one for one in prospects if one.skill in whole and one.success >= SURE]
+    if not sure:
+        return None
+    best = max(sure, key=lambda one: one.success)
+    reason = "there is little to gain, and its runs get shorter without the prompt that it knows by now"
+    return replace(best, learner="prompt-distillation", reason=reason)

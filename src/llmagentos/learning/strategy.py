@@ -16,7 +16,15 @@ from llmagentos.learning.context import Learner
 from llmagentos.records.episode import Episode
 
 LearnerName: TypeAlias = Literal[
-    "imitation", "dagger", "rejection-sampling", "policy-gradient", "grpo", "dr-grpo", "dpo", "kto"
+    "imitation",
+    "dagger",
+    "rejection-sampling",
+    "policy-gradient",
+    "grpo",
+    "dr-grpo",
+    "dpo",
+    "kto",
+    "prompt-distillation",
 ]
 LEARNERS: tuple[str, ...] = get_args(LearnerName)
 
@@ -29,6 +37,7 @@ _LEARNERS: dict[str, tuple[str, str, tuple[str, dict[str, str]] | None]] = {
     "dr-grpo": ("grpo", "Grpo", ("GrpoSettings", {"variant": "dr-grpo"})),
     "dpo": ("preference", "Preference", ("PreferenceSettings", {"loss": "dpo"})),
     "kto": ("preference", "Preference", ("PreferenceSettings", {"loss": "kto"})),
+    "prompt-distillation": ("prompt_distillation", "PromptDistillation", None),
 }
 """Module, class, and settings that make the variant."""
 

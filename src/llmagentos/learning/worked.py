@@ -29,11 +29,11 @@ def has_expert(env: LanguageEnvironment) -> bool:
     return env.expert(env.tasks("train", 1)[0]) is not None
 
 
-def expert_runs(env: LanguageEnvironment, rollouts: Rollouts, tasks: Sequence[Task]) -> list[Episode]:
-    """The expert's runs of `tasks`; none where there is no expert."""
+def expert_runs(env: LanguageEnvironment, rollouts: Rollouts, tasks: Sequence[Task], brief: str = "") -> list[Episode]:
+    """The expert's runs of `tasks`, with a `brief` prompt where one is given; none where there is no expert."""
     if not tasks or env.expert(tasks[0]) is None:
         return []
-    return rollouts.demonstrate(tasks, lambda task: env.expert(task))  # type: ignore[arg-type,return-value]
+    return rollouts.demonstrate(tasks, lambda task: env.expert(task), brief)  # type: ignore[arg-type,return-value]
 
 
 def worked_examples(env: LanguageEnvironment, rollouts: Rollouts, tasks: Sequence[Task]) -> list[list[str]]:
@@ -48,14 +48,21 @@ def worked_examples(env: LanguageEnvironment, rollouts: Rollouts, tasks: Sequenc
     return [[_observation(env, task), answer] for task, answer in answers if answer is not None]
 
 
-def without_examples(env: LanguageEnvironment, episode: Episode, renderer: Renderer) -> Transcript:
+def without_examples(env: LanguageEnvironment, episode: Episode, renderer: Renderer, brief: str = "") -> Transcript:
     """The transcript of a run without the examples of its prompt; every sampled token stays as it was."""
     info = env.reset(seed=episode.task.seed, options=reset_options(episode.task))[1]
     first = Message("user", episode.observation, outside=True)
-    plain = renderer.render(opening(info["instructions"], info["tools"], (), first), first=True)
+    plain = renderer.render(opening(info["instructions"], info["tools"], (), first, brief), first=True)
     segments = episode.transcript.segments
     start = next((place for place, one in enumerate(segments) if one.origin in TRAINABLE), len(segments))
     return Transcript(episode.transcript.model, (*plain, *segments[start:]))
+
+
+def briefly(transcript: Transcript, renderer: Renderer, brief: str) -> Transcript:
+    """The transcript of a run of an environment as if its system message had been `brief`; all else stays as it was."""
+    told = renderer.render((Message("system", brief),), first=True, reply=False)
+    place = next((n for n, one in enumerate(transcript.segments) if one.origin != "prompt"), 0)
+    return Transcript(transcript.model, (*told, *transcript.segments[place:]))
 
 
 def corrected_runs(env: LanguageEnvironment, episode: Episode, renderer: Renderer) -> list[Corrected]:

@@ -15,9 +15,12 @@ from llmagentos.records.calls import Observe, ProgramRun
 
 
 def demonstrate(
-    function: Callable[[str], str] | str, instructions: str = "", examples: Sequence[Sequence[str]] = ()
+    function: Callable[[str], str] | str,
+    instructions: str = "",
+    examples: Sequence[Sequence[str]] = (),
+    brief: str = "",
 ) -> ProgramRun:
     """Play the environment by `function` (or its qualified name); nothing is sampled."""
     expert = as_function(function, "The program 'demonstrate'")
     seen = yield from Observe()
-    return (yield from play(seen, (), instructions, examples, expert=expert))
+    return (yield from play(seen, (), instructions, examples, brief=brief, expert=expert))

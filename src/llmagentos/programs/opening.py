@@ -16,10 +16,13 @@ CALL_FORM = 'Call a tool as {"tool": {"argument": "value"}}, or answer in words.
 
 
 def opening(
-    instructions: str, tools: Sequence[ToolSpec], examples: Sequence[Sequence[str]], first: Message
+    instructions: str, tools: Sequence[ToolSpec], examples: Sequence[Sequence[str]], first: Message, brief: str = ""
 ) -> tuple[Message, ...]:
-    """System message, then each example `[observation, reply, observation, reply, ...]`, then `first`."""
-    system = system_text(instructions, tools)
+    """System message, then each example `[observation, reply, observation, reply, ...]`, then `first`.
+
+    `brief` is said in the place of instructions and tools, for a model that has learned them.
+    """
+    system = brief or system_text(instructions, tools)
     messages = [Message("system", system)] if system else []
     for example in examples:
         for position, text in enumerate(example):

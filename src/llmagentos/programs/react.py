@@ -24,18 +24,20 @@ def react(
     instructions: str = "",
     examples: Sequence[Sequence[str]] = (),
     constrained: bool = False,
+    brief: str = "",
 ) -> ProgramRun:
     """Play the environment, or reach a person's `goal` without one; returns the last reply.
 
     `tools` are specifications of the system's tools as JSON. `examples` are worked conversations
     `[observation, reply, observation, reply, ...]`, shown before the first observation. `constrained` keeps the model
-    from saying anything but a well-formed call or words.
+    from saying anything but a well-formed call or words. `brief` is all that an environment's player is told in the
+    place of instructions and tools, where the weights have learned them.
     """
     own = tuple(msgspec.convert(spec, ToolSpec) for spec in tools)
     if goal:
         return (yield from _reach(goal, own, instructions, examples, constrained))
     seen = yield from Observe()
-    return (yield from play(seen, own, instructions, examples, constrained))
+    return (yield from play(seen, own, instructions, examples, constrained, brief))
 
 
 def play(
@@ -44,6 +46,7 @@ def play(
     instructions: str = "",
     examples: Sequence[Sequence[str]] = (),
     constrained: bool = False,
+    brief: str = "",
     expert: Callable[[str], str] | None = None,
 ) -> Generator[SystemCall[Any], Any, str]:
     """Play until the environment ends; with `expert` every reply is its action instead of the model's."""
@@ -51,7 +54,8 @@ def play(
     system = {tool.name for tool in own} - theirs
     everything = (*seen.tools, *(tool for tool in own if tool.name in system))
     names = tuple(tool.name for tool in everything)
-    new = opening(instructions or seen.instructions, everything, examples, Message("user", seen.text, outside=True))
+    first = Message("user", seen.text, outside=True)
+    new = opening(instructions or seen.instructions, everything, examples, first, brief)
     told: tuple[ToolSpec, ...] | None = everything
     observation = seen.text
     while True:
