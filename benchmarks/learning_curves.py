@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from measuring import JSON, RESULTS, Units, describe_machine, spread, tell, versions, write_results
+from measuring import JSON, RESULTS, Units, describe_machine, spread, tell, unit_home, versions, write_results
 
 from llmagentos.agentos import AgentOS
 from llmagentos.config import DEFAULT_MODEL, load_settings
@@ -238,15 +238,9 @@ class Unit:
 
     def _adapter(self) -> FusedAdapter | None:
         """What the last finished phase has learned."""
-        from llmagentos.models.adapters import from_peft, read_adapter
-
         if not self._state["phases"]:
             return None
-        data = self.system.store.blobs.get(self._state["phases"][-1]["adapter"])
-        decoder = self.system.cycle.engine.decoder
-        fused = from_peft(*read_adapter(data), decoder.config)
-        fused.pairs = {key: (a.to(decoder.dtype), b.to(decoder.dtype)) for key, (a, b) in fused.pairs.items()}
-        return fused
+        return self.system.cycle.stored_adapter(self._state["phases"][-1]["adapter"])
 
     def _measure(self, minutes: float, adapter: FusedAdapter | None, *, last: bool = False) -> None:
         cycle = self.system.cycle
@@ -273,16 +267,7 @@ class Unit:
 
 def measure_unit(folder: Path, shared: Path, model: str, course: Course, settings: JSON) -> JSON:
     """Run a unit in `folder`, going on where it was killed, and remove the folder when it is done."""
-    state = folder / "state.json"
-    if state.exists() and json.loads(state.read_text(encoding="utf-8"))["settings"] != settings:
-        shutil.rmtree(folder)
-    home = folder / "home"
-    home.mkdir(parents=True, exist_ok=True)
-    for name in ("models", "assets"):  # downloads are shared, everything else is the unit's own
-        (shared / name).mkdir(parents=True, exist_ok=True)
-        if not (home / name).exists():
-            (home / name).symlink_to((shared / name).resolve())
-    with AgentOS(home, model) as system:
+    with AgentOS(unit_home(folder, shared, settings), model) as system:
         results = Unit(system, folder, course, settings).run()
     shutil.rmtree(folder)
     return results

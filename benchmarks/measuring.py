@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -78,6 +79,23 @@ def percentile(values: Sequence[float], share: float) -> float:
 def heading(benchmark: str, machine: JSON, used: dict[str, str]) -> JSON:
     """What every results file begins with: what was measured, when, where and with which versions."""
     return {"benchmark": benchmark, "date": date.today().isoformat(), "machine": machine, "versions": used}
+
+
+def unit_home(folder: Path, shared: Path, settings: JSON) -> Path:
+    """A home of a unit's own in `folder`; what other settings left there is discarded.
+
+    Downloads are those of the home `shared`, everything else is the unit's own.
+    """
+    state = folder / "state.json"
+    if state.exists() and json.loads(state.read_text(encoding="utf-8"))["settings"] != settings:
+        shutil.rmtree(folder)
+    home = folder / "home"
+    home.mkdir(parents=True, exist_ok=True)
+    for name in ("models", "assets"):
+        (shared / name).mkdir(parents=True, exist_ok=True)
+        if not (home / name).exists():
+            (home / name).symlink_to((shared / name).resolve())
+    return home
 
 
 def write_results(path: Path, content: JSON) -> None:

@@ -5,8 +5,8 @@ Prints a table and writes benchmarks/results/training.json, one unit for each wo
 measured again.
 
 Alike for all: a process each, stopped (SIGSTOP) while another one runs; adapters of rank 16 on every linear layer,
-AdamW, the loss on the same tokens; sequences of random plain tokens. A repetition is three steps of each, after two
-that warm it; tokens are those of the sequences, whether trained or not. Peers run in fp32 and in bf16 (the plain loop
+AdamW, the loss on the same tokens; sequences of random plain tokens. A repetition is two steps of each, after one
+that warms it; tokens are those of the sequences, whether trained or not. Peers run in fp32 and in bf16 (the plain loop
 with weights in bf16, TRL with autocast), and each figure is compared with the fastest of them.
 
 Units: `everything trained` (8 x 128 tokens, the loss on all), `answers trained` (8 x 256, the loss on the last 64),
@@ -29,7 +29,7 @@ from peers.contender import HERE, Contender, add_options, environment, left_out,
 
 OURS = "llmagentos"
 TARGET = 1.5
-BATCH, STEPS, WARMING = 8, 3, 2
+BATCH, STEPS, WARMING = 8, 2, 1
 VOCABULARY = 40_000
 """Tokens drawn; all of them plain ones of the default model from the hundredth on."""
 

@@ -376,17 +376,18 @@ class Cycle:
         """The adapter of a release in the engine's layout; None for the bare base."""
         for artefact in release.manifest.artefacts:
             if artefact.kind == "adapter":
-                return self._read(artefact.digest)
+                return self.stored_adapter(artefact.digest)
         return None
 
     def candidate_adapter(self, candidate: Candidate) -> FusedAdapter:
         """The adapter that a candidate brings; `GateError` when it brings none."""
         for artefact in candidate.artefacts:
             if artefact.kind == "adapter":
-                return self._read(artefact.digest)
+                return self.stored_adapter(artefact.digest)
         raise GateError(f"Candidate {candidate.id} brings no adapter; there is nothing to judge.")
 
-    def _read(self, digest: str) -> FusedAdapter:
+    def stored_adapter(self, digest: str) -> FusedAdapter:
+        """The adapter of an artefact in the engine's layout; `AdapterError` for one of another base."""
         tensors, settings = read_adapter(self.parts.store.blobs.get(digest))
         decoder = self.engine.decoder
         if settings.get("base_model_name_or_path") not in (self.parts.settings.model, None):
