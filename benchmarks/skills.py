@@ -7,8 +7,9 @@ an hour; one that is there is not measured again, and a killed one goes on behin
 Stages: the bare model with a zero-shot and with a few-shot prompt; imitation of the environment's expert; and, each
 from the imitated adapter, rejection sampling, policy gradient and DPO on own rewarded runs. The games have no expert:
 a player is imitated that knows the form of a move and nothing else, so far as it won by luck.
-All play the same tasks of the report split greedily, strict and lenient, with 95 % intervals of the first seed's tasks
-in the results; a table's figure is the median over seeds. Minutes are wall time of learning, practice included.
+All play the same tasks of the report split greedily, strict and lenient, each with its 95 % interval in the results; a
+figure of the table is the median over seeds. Replies are held to the tools there are (`LLMAGENTOS_CONSTRAINED`), in
+practice too, unless `--free` is said. Minutes are wall time of learning, practice included.
 CLINC150 is learned from at most 50 requests an intent; where its files are to be had: `corpora.py`.
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import re
 import shutil
@@ -295,6 +297,7 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tasks", type=int, default=150, help="held-out tasks, the same for all")
     parser.add_argument("--shorten", type=float, default=1.0, help="multiplies the minutes, to try it out")
+    parser.add_argument("--free", action="store_true", help="do not hold replies to the tools there are")
     parser.add_argument("--data", type=Path, default=DATA, help="where CLINC150 and RESTAURANTS-8K lie")
     parser.add_argument("--home", type=Path, help="where models and data sets lie or are fetched to")
     parser.add_argument("--model", default=DEFAULT_MODEL)
@@ -314,6 +317,7 @@ def measure_unit(folder: Path, shared: Path, model: str, plan: Plan, environment
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what is missing, print, write. Each seed goes through all skills before the next begins."""
     options = read_options(arguments)
+    os.environ["LLMAGENTOS_CONSTRAINED"] = "off" if options.free else "on"
     shared = load_settings(options.home).home
     work = shared / "benchmarks" / "skills"
     if options.fresh:
@@ -329,7 +333,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             environment = plan.name(options.data, shared / "benchmarks" / "corpora")
             learned = {"imitation": asdict(plan.imitation), "minutes": [plan.minutes, plan.more_minutes]}
             said = {name: asdict(learner.settings) for name, learner in further(seed).items()}  # type: ignore[attr-defined]
-            settings = {"model": options.model, "tasks": options.tasks, "seed": seed, **learned, **said}
+            settings = {
+                "model": options.model,
+                "tasks": options.tasks,
+                "seed": seed,
+                "free": options.free,
+                **learned,
+                **said,
+            }
             measure = partial(measure_unit, work / f"{skill}-{seed}", shared, options.model, plan, environment)
             settings = json.loads(json.dumps(settings))
             found[skill].append(units.measure(f"{skill}, seed {seed}", settings, partial(measure, settings)))
