@@ -10,7 +10,7 @@ RUNTIME := $(VENV)/.runtime-$(shell cat requirements.lock pyproject.toml | cksum
 DEVELOPMENT := $(VENV)/.development-$(shell cat requirements-dev.lock pyproject.toml | cksum | tr -dc 0-9)
 # The kernels want a C compiler: where there is none, a package brings one (100 MB).
 COMPILER := $(shell command -v $${CC:-cc} gcc clang >/dev/null 2>&1 || echo ziglang==0.17.1)
-BENCHMARKS ?= $(filter-out benchmarks/measuring.py benchmarks/pairing.py,$(sort $(wildcard benchmarks/[a-z]*.py)))
+BENCHMARKS ?= $(filter-out $(addprefix benchmarks/,measuring.py pairing.py corpora.py),$(sort $(wildcard benchmarks/[a-z]*.py)))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help

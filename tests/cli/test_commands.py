@@ -59,6 +59,30 @@ def test_documents_are_added_and_listed(home: Path, tmp_path: Path, capsys: pyte
     assert [document["title"] for document in printed(capsys)] == ["The shop pays the money back within a week."]
 
 
+def test_requests_are_looked_through_for_what_does_not_fit(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = [("refund", "money"), ("track", "parcel")] * 60
+    lines = [{"text": f"{word} {n}", "label": label} for n, (label, word) in enumerate(asked)]
+    lines.append({"text": "money planted", "label": "track", "split": "train"})
+    path = tmp_path / "tickets.jsonl"
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+    class Embedder:
+        def embed(self, texts: list[str]) -> list[list[float]]:
+            return [[float("money" in text), float("parcel" in text), 0.1] for text in texts]
+
+    monkeypatch.setattr(AgentOS, "embedder", Embedder())
+    assert run(["data", "check", str(path), "--json"]) == 0
+    (found,) = printed(capsys)
+    assert (found["request"], found["says"], found["neighbours_say"]) == ("money planted", "track", "refund")
+    assert run(["data", "check", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "'money planted' expects track" in said.replace("\n", " ")
+    assert "1 of " in said
+    assert run(["data", "check", str(tmp_path / "none.jsonl")]) == 2
+
+
 def test_run_prints_and_keeps_its_episodes(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["run", "Drills-v0", "--tasks", "2", "--max-tokens", "4", "--json"]) == 0
     played = printed(capsys)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from llmagentos.errors import ConfigError, LearningError
+from llmagentos.learning.groups import GroupSettings
 from llmagentos.learning.strategy import LEARNERS, choose, learner_named
 from llmagentos.records.episode import Episode
 
@@ -53,6 +54,13 @@ def test_command_names_every_learner() -> None:
 @pytest.mark.parametrize("name", LEARNERS)
 def test_learner_by_name_answers_to_it(name: str) -> None:
     assert learner_named(name).name == name
+
+
+def test_learners_from_groups_practise_where_runs_are_mixed_and_end_where_it_is_flat() -> None:
+    settings = {name: getattr(learner_named(name), "settings", None) for name in LEARNERS}
+    in_groups = {name for name, one in settings.items() if isinstance(one, GroupSettings)}
+    assert in_groups == {"rejection-sampling", "policy-gradient", "grpo", "dr-grpo", "dpo", "kto"}
+    assert all(settings[name].repeat > 0 and settings[name].flat > 0 for name in in_groups)  # type: ignore[union-attr]
 
 
 def test_unknown_learner_names_those_there_are() -> None:

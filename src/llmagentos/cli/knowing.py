@@ -47,6 +47,31 @@ def list_data(context: click.Context, machine: bool) -> None:
           empty="No documents yet. Connect some: llmagentos data add FOLDER")  # fmt: skip
 
 
+@data.command("check")
+@click.argument("file")
+@click.option("--most", default=20, show_default=True, type=click.IntRange(1, 100_000), help="Most suspects to show.")
+@json_option
+@click.pass_context
+def check_data(context: click.Context, file: str, most: int, machine: bool) -> None:
+    """Look through the training requests of FILE for those that look mislabelled or planted.
+
+    A suspect expects what hardly any of the most similar requests expects. Nothing is changed: mend the file, or
+    learn it as it is.
+    """
+    from llmagentos.cli.learning import requests_of
+    from llmagentos.environments.request_audit import suspects
+
+    requests = requests_of(file, quiet=machine).requests
+    with writing(context) as system, progress():
+        found = suspects(requests.cases["train"], system.embedder.embed)
+    if machine:
+        as_json(found)
+        return
+    for one in found[:most]:
+        say(f"  {one}")
+    say(f"{len(found)} of {len(requests.cases['train']):,} training requests look wrong.")
+
+
 @click.group()
 def knowledge() -> None:
     """State facts and ask for them."""

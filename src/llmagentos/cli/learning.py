@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
 
@@ -16,6 +16,9 @@ from llmagentos.cli.progress import progress
 from llmagentos.cli.releases import show_verdict
 from llmagentos.cli.screen import as_json, say
 from llmagentos.records.task import Split
+
+if TYPE_CHECKING:
+    from llmagentos.environments.requests import RequestsEnvironment
 
 LOW_PRIORITY = 10
 """Added to the niceness of a process that learns unattended."""
@@ -81,7 +84,7 @@ def learn(
         if fresh:
             system.discard_checkpoints()
         if data:
-            file = requests_of(data, quiet=machine)
+            file = requests_of(data, quiet=machine).name
         if data == "":
             verdict = Agent(system=system).train_model(minutes=minutes, on_progress=show).verdicts[0]
         else:
@@ -113,23 +116,24 @@ def _unattended(context: click.Context, minutes: float, seed: int, machine: bool
     say(f"Written to {page}")
 
 
-def requests_of(path: str, *, quiet: bool) -> str:
+def requests_of(path: str, *, quiet: bool) -> RequestsEnvironment:
     """The environment of a file of requests; says what was read and what was left out unless `quiet`."""
     from llmagentos.environments.registry import make, write_query
-    from llmagentos.environments.requests import NAME, RequestsEnvironment
+    from llmagentos.environments.requests import NAME
+    from llmagentos.environments.requests import RequestsEnvironment as Requests
 
     environment = make(NAME + write_query({"data": path}))
-    assert isinstance(environment, RequestsEnvironment)
+    assert isinstance(environment, Requests)
     found = environment.requests
     if quiet:
-        return environment.name
+        return environment
     say(f"{environment.skill}: {found.summary}")
     for one in found.left_out[:SHOWN]:
         say(f"  left out: {one.source} {one.reason}")
     more = len(found.left_out) - SHOWN + found.more_left_out
     if more > 0:
         say(f"  and {more:,} more")
-    return environment.name
+    return environment
 
 
 @click.command()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from llmagentos.errors import ConfigError, LearningError
 from llmagentos.learning.context import Learner
@@ -28,15 +28,18 @@ LearnerName: TypeAlias = Literal[
 ]
 LEARNERS: tuple[str, ...] = get_args(LearnerName)
 
-_LEARNERS: dict[str, tuple[str, str, tuple[str, dict[str, str]] | None]] = {
+CURRICULUM: dict[str, Any] = {"repeat": 0.25, "flat": 16}
+"""Of learners from groups that are asked for by name: practice goes where runs are mixed, and ends where it is flat."""
+
+_LEARNERS: dict[str, tuple[str, str, tuple[str, dict[str, Any]] | None]] = {
     "imitation": ("imitation", "Imitation", None),
     "dagger": ("dagger", "Dagger", None),
-    "rejection-sampling": ("rejection_sampling", "RejectionSampling", None),
-    "policy-gradient": ("policy_gradient", "PolicyGradient", None),
-    "grpo": ("grpo", "Grpo", ("GrpoSettings", {"variant": "grpo"})),
-    "dr-grpo": ("grpo", "Grpo", ("GrpoSettings", {"variant": "dr-grpo"})),
-    "dpo": ("preference", "Preference", ("PreferenceSettings", {"loss": "dpo"})),
-    "kto": ("preference", "Preference", ("PreferenceSettings", {"loss": "kto"})),
+    "rejection-sampling": ("rejection_sampling", "RejectionSampling", ("RejectionSamplingSettings", CURRICULUM)),
+    "policy-gradient": ("policy_gradient", "PolicyGradient", ("PolicyGradientSettings", CURRICULUM)),
+    "grpo": ("grpo", "Grpo", ("GrpoSettings", {**CURRICULUM, "variant": "grpo"})),
+    "dr-grpo": ("grpo", "Grpo", ("GrpoSettings", {**CURRICULUM, "variant": "dr-grpo"})),
+    "dpo": ("preference", "Preference", ("PreferenceSettings", {**CURRICULUM, "loss": "dpo"})),
+    "kto": ("preference", "Preference", ("PreferenceSettings", {**CURRICULUM, "loss": "kto"})),
     "prompt-distillation": ("prompt_distillation", "PromptDistillation", None),
 }
 """Module, class, and settings that make the variant."""

@@ -1,0 +1,63 @@
+"""What its neighbours contradict is a suspect; what stands alone or says it in its own words is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from llmagentos.environments.request_audit import suspects
+from llmagentos.environments.request_cases import Case, Turn
+from llmagentos.records.message import ToolCall
+
+TOPICS = {"refund": "give my money back", "track": "where is my parcel", "hours": "when do you open"}
+
+
+def embed(texts: Sequence[str]) -> list[list[float]]:
+    """Counts of words, each word a direction of its own."""
+    found = []
+    for text in texts:
+        vector = np.zeros(256)
+        for word in text.split():
+            vector[sum(map(ord, word)) % 256] += 1
+        found.append(vector.tolist())
+    return found
+
+
+def case(number: int, request: str, tool: str) -> Case:
+    return Case(f"file:{number}", (Turn(request, ToolCall(tool) if tool else None),))
+
+
+@pytest.fixture
+def sound() -> list[Case]:
+    return [
+        case(number, f"{request} please number {number}", tool)
+        for number, (tool, request) in enumerate(item for _ in range(20) for item in TOPICS.items())
+    ]
+
+
+def test_planted_requests_are_found_and_sound_ones_left_alone(sound: list[Case]) -> None:
+    planted = [case(100 + n, f"{TOPICS['refund']} zq {n}", "track") for n in range(2)]
+    planted.append(case(103, f"{TOPICS['hours']} zq", ""))
+    found = suspects([*sound, *planted], embed)
+    assert sorted(one.place for one in found) == ["file:100", "file:101", "file:103"]
+    by_place = {one.place: one for one in found}
+    assert (by_place["file:100"].says, by_place["file:100"].neighbours_say) == ("track", "refund")
+    assert by_place["file:103"].says == ""
+    assert "expects words; 100% of the most similar requests expect hours" in str(by_place["file:103"])
+
+
+def test_answers_in_own_words_and_few_requests_make_no_suspects(sound: list[Case]) -> None:
+    answers = [Case(f"file:{n}", (Turn(f"what is {n} and more", None, f"it is {n}"),)) for n in range(40)]
+    assert suspects(answers, embed) == []
+    assert suspects(sound[:10], embed) == []
+    assert suspects([], embed) == []
+
+
+def test_many_requests_are_compared_in_parts(monkeypatch: pytest.MonkeyPatch, sound: list[Case]) -> None:
+    wrong = case(100, TOPICS["refund"], "hours")
+    whole = suspects([*sound, wrong], embed)
+    monkeypatch.setattr("llmagentos.environments.request_audit.ROWS", 7)
+    assert suspects([*sound, wrong], embed) == whole
+    assert [one.place for one in whole] == ["file:100"]
