@@ -125,22 +125,28 @@ PLANS = {
         imitation=ImitationSettings(batch=32, pool=512, limit=4000, replay_share=0.05),
     ),
     "RESTAURANTS-8K": Plan("Requests-v0", "restaurants8k", minutes=6.0),
-    "GuessTheNumber": Plan("TextGame-v0?name=GuessTheNumber", minutes=1.0, imitation=FEW, beginner=guesses),
-    "TowerOfHanoi": Plan("TextGame-v0?name=TowerOfHanoi", minutes=1.0, imitation=FEW, beginner=hanoi),
+    "GuessTheNumber": Plan(
+        "TextGame-v0?name=GuessTheNumber", minutes=1.0, more_minutes=5.0, imitation=FEW, beginner=guesses
+    ),
+    "TowerOfHanoi": Plan("TextGame-v0?name=TowerOfHanoi", minutes=1.0, more_minutes=5.0, imitation=FEW, beginner=hanoi),
     "Drills": Plan("Drills-v0?kind=lookup&level=1", minutes=1.0, more_minutes=1.5, imitation=FEW),
 }
 """By the names that the table has."""
 
 
-def further(seed: int) -> dict[str, Learner]:
+FURTHER = ["rejection-sampling", "policy-gradient", "dpo"]
+
+
+def further(wanted: Sequence[str]) -> dict[str, Learner]:
     """The learners that go on from the imitated adapter."""
     each = {"tasks": 8, "samples": 8, "replay": 0}
     rate = AdapterSettings(learning_rate=3e-4, clip=0.5)
-    return {
+    known: dict[str, Learner] = {
         "rejection-sampling": RejectionSampling(RejectionSamplingSettings(replace(rate, learning_rate=4e-4), **each)),
         "policy-gradient": PolicyGradient(PolicyGradientSettings(rate, **each)),
         "dpo": Preference(PreferenceSettings(rate, **each)),
     }
+    return {name: known[name] for name in wanted}
 
 
 # One unit.
@@ -164,7 +170,7 @@ class Unit:
         self._bare()
         self._stage("imitation", lambda: self._imitate(), self.plan.minutes)
         begun = self._adapter("imitation")
-        for name, learner in further(self.seed).items():
+        for name, learner in further(self._state["settings"]["learners"]).items():
             self._stage(f"+ {name}", lambda learner=learner: learner, self.plan.more_minutes, begun)  # type: ignore[misc]
         return {"tasks": len(self.tasks), "stages": self._state["stages"]}
 
@@ -294,6 +300,7 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--skill", nargs="+", choices=list(PLANS), default=list(PLANS))
+    parser.add_argument("--learner", nargs="*", choices=FURTHER, default=FURTHER, help="that go on from imitation")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tasks", type=int, default=150, help="held-out tasks, the same for all")
     parser.add_argument("--shorten", type=float, default=1.0, help="multiplies the minutes, to try it out")
@@ -332,12 +339,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
             environment = plan.name(options.data, shared / "benchmarks" / "corpora")
             learned = {"imitation": asdict(plan.imitation), "minutes": [plan.minutes, plan.more_minutes]}
-            said = {name: asdict(learner.settings) for name, learner in further(seed).items()}  # type: ignore[attr-defined]
+            said = {name: asdict(learner.settings) for name, learner in further(options.learner).items()}  # type: ignore[attr-defined]
             settings = {
                 "model": options.model,
                 "tasks": options.tasks,
                 "seed": seed,
                 "free": options.free,
+                "learners": options.learner,
                 **learned,
                 **said,
             }
