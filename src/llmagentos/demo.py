@@ -195,7 +195,7 @@ class Demonstration:
             examples = worked_examples(env, self.cycle.rollouts, env.tasks("train", EXAMPLES, seed=1))
             series[name, ZERO_SHOT] = self._series(env, tasks, policy, ZERO_SHOT)
             if examples:
-                shown = replace(policy, arguments={"examples": examples})
+                shown = replace(policy, arguments={**policy.arguments, "examples": examples})
                 series[name, FEW_SHOT] = self._series(env, tasks, shown, FEW_SHOT)
         played = dict(zip(series, self._play(list(series.values())), strict=True))
         for name, env in environments.items():
