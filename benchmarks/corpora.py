@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,12 @@ def clinc150(data: Path) -> Iterable[JSON]:
     for split, name in (("train", "train"), ("val", "validation"), ("test", "test")):
         for text, intent in found[split] + found[f"oos_{split}"]:
             yield {"text": text, "intent": intent, "split": name}
+
+
+def clinc_domain(domain: str, data: Path) -> Iterable[JSON]:
+    """The requests of one of CLINC150's ten domains, such as `banking`."""
+    intents = set(_read(data / "clinc150" / "domains.json")[domain])
+    return (line for line in clinc150(data) if line["intent"] in intents)
 
 
 def restaurants8k(data: Path) -> Iterable[JSON]:
@@ -79,7 +86,12 @@ def _read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-CORPORA: Mapping[str, Callable[[Path], Iterable[JSON]]] = {"clinc150": clinc150, "restaurants8k": restaurants8k}
+CORPORA: Mapping[str, Callable[[Path], Iterable[JSON]]] = {
+    "clinc150": clinc150,
+    "clinc-banking": partial(clinc_domain, "banking"),
+    "clinc-travel": partial(clinc_domain, "travel"),
+    "restaurants8k": restaurants8k,
+}
 
 
 def written(name: str, data: Path, work: Path) -> Path:

@@ -1,0 +1,214 @@
+"""Six skills in a row: what is kept by the default cycle, by plain fine-tuning in the same order, by joint training.
+
+Run: python benchmarks/six_skills.py [--way NAME ...] [--minutes N] [--tasks N] [--seed N] [--data FOLDER] [--fresh]
+Prints the retention matrices, writes benchmarks/results/six_skills.json. Every way is a unit in a home of its own; a
+killed one goes on behind its last finished skill.
+
+`cycle`: each skill is learned from the live release with the default replay, and the gate lets the candidate live or
+not. `sequential`: the same learner and minutes, each from the weights of the one before, no replay, no gate. `joint`:
+all six at once, for the minutes of all. Requests do not say to which skill they belong: one adapter serves all.
+R[t, i] is strict success on the same held-out tasks of skill i after skill t; ACC is the mean of the last row, BWT the
+mean change of a skill since it was learned. Targets for `cycle`: BWT at least -3 points, ACC within 6 points of joint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from corpora import DATA, written
+from measuring import JSON, RESULTS, Units, describe_machine, tell, unit_home, versions, write_results
+
+from llmagentos.agentos import AgentOS
+from llmagentos.config import DEFAULT_MODEL, load_settings
+from llmagentos.cycle import Cycle, CycleSettings
+from llmagentos.demo import success
+from llmagentos.environments.registry import write_query
+from llmagentos.errors import LLMAgentOSError
+from llmagentos.evaluation.metrics import continual_scores
+from llmagentos.kernel.rollouts import Series
+from llmagentos.learning.context import Learning, LearningContext
+from llmagentos.learning.language.imitation import Imitation, ImitationSettings
+from llmagentos.learning.trainer import AdapterSettings
+from llmagentos.learning.worked import expert_runs
+
+if TYPE_CHECKING:
+    from llmagentos.environments.language import LanguageEnvironment
+    from llmagentos.models.adapters import FusedAdapter
+    from llmagentos.records.transcript import Transcript
+
+WAYS = ("cycle", "sequential", "joint")
+SKILLS = {
+    "support desk": ("SupportDesk-v0", ""),
+    "banking": ("Requests-v0", "clinc-banking"),
+    "function calls": ("FunctionCalling-v0?category=simple", ""),
+    "restaurants": ("Requests-v0", "restaurants8k"),
+    "walking": ("GridWorld-v0?level=1&size=5", ""),
+    "travel": ("Requests-v0", "clinc-travel"),
+}
+LEARNER = Imitation(
+    ImitationSettings(AdapterSettings(learning_rate=7e-4), batch=4, pool=128, limit=2000, replay_share=1.0)
+)
+GATE = CycleSettings(gate_tasks=60, kept_tasks=60, development_tasks=8)
+SERVED = "measured"
+
+
+class Joint:
+    """Imitates the experts of several environments at once."""
+
+    name = "joint"
+
+    def __init__(self, system: AgentOS, environments: Sequence[LanguageEnvironment]) -> None:
+        self._system, self._environments = system, environments
+
+    def learn(self, start: FusedAdapter | None, context: LearningContext) -> Learning:
+        """See `Learner.learn`."""
+        return LEARNER.learn(start, replace(context, demonstrations=self._demonstrations, replay=lambda *asked: []))
+
+    def _demonstrations(self, count: int, seed: int) -> list[Transcript]:
+        rollouts, each = self._system.cycle.rollouts, -(-count // len(self._environments))
+        shown = [
+            [one.transcript for one in expert_runs(env, rollouts, env.tasks("train", each, seed=seed)) if one.success]
+            for env in self._environments
+        ]
+        return [one for one in chain(*zip_longest(*shown)) if one is not None][:count]
+
+
+class Row:
+    """One way through the six skills."""
+
+    def __init__(self, system: AgentOS, folder: Path, names: Sequence[str], settings: JSON) -> None:
+        self.system, self.cycle = system, Cycle(system.cycle.parts, GATE)
+        self.environments = [system.make_environment(name) for name in names]
+        self.minutes, self.seed = float(settings["minutes"]), int(settings["seed"])
+        self.tasks = [env.tasks("report", int(settings["tasks"])) for env in self.environments]
+        self._path = folder / "state.json"
+        self._state: JSON = {"settings": settings, "rows": [], "verdicts": [], "adapter": None}
+        if self._path.exists():
+            self._state = json.loads(self._path.read_text(encoding="utf-8"))
+
+    def run(self, way: str) -> JSON:
+        """Learn and measure what is left; the rows and what they amount to."""
+        if not self._state["rows"]:
+            self._measure()
+        if way == "joint":
+            if len(self._state["rows"]) == 1:
+                learner = Joint(self.system, self.environments)
+                minutes = self.minutes * len(self.environments)
+                self._teach(self.environments[0], learner, minutes)
+                self._measure()
+        else:
+            for env in self.environments[len(self._state["rows"]) - 1 :]:
+                if way == "sequential":
+                    self._teach(env, LEARNER, self.minutes)
+                else:
+                    self._learn(env)
+                self._measure()
+        return self._conclude(way)
+
+    def _teach(self, env: LanguageEnvironment, learner: Imitation | Joint, minutes: float) -> None:
+        known = self._state["adapter"]
+        start = self.cycle.stored_adapter(known) if known else None
+        candidate = self.cycle.teach(env, learner, start, minutes=minutes, seed=self.seed, replay=False)
+        self._state["adapter"] = candidate.artefacts[0].digest
+
+    def _learn(self, env: LanguageEnvironment) -> None:
+        try:
+            verdict = self.cycle.learn(env.name, minutes=self.minutes, learner=LEARNER, seed=self.seed)
+            said = {"released": verdict.released, "reason": verdict.reason}
+        except LLMAgentOSError as problem:
+            said = {"released": False, "reason": str(problem)}
+        self._state["verdicts"].append({"skill": env.skill, **said})
+        tell(f"  {env.skill}: {said}")
+        adapters = [one for one in self.system.releases.live().manifest.artefacts if one.kind == "adapter"]
+        self._state["adapter"] = adapters[-1].digest if adapters else None
+
+    def _measure(self) -> None:
+        began, live = time.monotonic(), self.system.releases.get("r0")
+        policies = [self.cycle.policy(env, live) for env in self.environments]
+        if self._state["adapter"]:
+            self.cycle.engine.serve(SERVED, self.cycle.stored_adapter(self._state["adapter"]))
+            policies = [replace(one, release=SERVED, adapter=SERVED) for one in policies]
+        series = [Series(tasks, one) for tasks, one in zip(self.tasks, policies, strict=True)]
+        row = [round(success(episodes), 4) for episodes in self.cycle.rollouts.play_together(series)]
+        self._state["rows"].append(row)
+        write_results(self._path, self._state)
+        tell(f"  {' '.join(f'{cell:.0%}' for cell in row)} (measured in {time.monotonic() - began:.0f} s)")
+
+    def _conclude(self, way: str) -> JSON:
+        rows = self._state["rows"]
+        found: JSON = {"rows": rows, "verdicts": self._state["verdicts"], "ACC": round(sum(rows[-1]) / len(SKILLS), 4)}
+        if way != "joint":
+            scores = continual_scores(rows[1:], rows[0])
+            found |= {
+                "BWT": round(scores.backward_transfer or 0.0, 4),
+                "forgetting": round(scores.forgetting or 0.0, 4),
+            }
+        return found
+
+
+def measure(folder: Path, shared: Path, model: str, names: Sequence[str], way: str, settings: JSON) -> JSON:
+    """One way, going on where it was killed."""
+    with AgentOS(unit_home(folder, shared, settings), model) as system:
+        found = Row(system, folder, names, settings).run(way)
+    shutil.rmtree(folder)
+    return found
+
+
+def show(found: dict[str, JSON]) -> None:
+    """Print a matrix for each way."""
+    from rich.console import Console
+    from rich.table import Table
+
+    for way, one in found.items():
+        said = f"ACC {one['ACC']:.1%}" + (f", BWT {100 * one['BWT']:+.1f} points" if "BWT" in one else "")
+        table = Table("after", *SKILLS, title=f"{way}: {said}")
+        after = ["nothing", *SKILLS] if way != "joint" else ["nothing", "all"]
+        for name, row in zip(after, one["rows"], strict=True):
+            table.add_row(name, *[f"{cell:.0%}" for cell in row])
+        Console(width=120).print(table)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure what is missing, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--way", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--minutes", type=float, default=4.0, help="of learning each skill")
+    parser.add_argument("--tasks", type=int, default=60, help="held-out tasks of a skill")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--data", type=Path, default=DATA, help="where CLINC150 and RESTAURANTS-8K lie")
+    parser.add_argument("--home", type=Path, help="where models and data sets lie or are fetched to")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--results", type=Path, default=RESULTS / "six_skills.json")
+    parser.add_argument("--fresh", action="store_true", help="discard earlier results")
+    options = parser.parse_args(arguments)
+    shared = load_settings(options.home).home
+    corpora = shared / "benchmarks" / "corpora"
+    names = [
+        name + (write_query({"data": str(written(corpus, options.data, corpora))}) if corpus else "")
+        for name, corpus in SKILLS.values()
+    ]
+    used = versions("llmagentos", "torch")
+    units = Units(options.results, "six skills", describe_machine(), used, fresh=options.fresh)
+    settings = {key: getattr(options, key) for key in ("minutes", "tasks", "seed", "model")}
+    settings |= {"skills": list(SKILLS), "learning_rate": LEARNER.settings.adapter.learning_rate}
+    found = {}
+    for way in options.way:
+        folder = shared / "benchmarks" / "six_skills" / way
+        work = partial(measure, folder, shared, options.model, names, way, settings)
+        found[way] = units.measure(way, settings, work)
+    units.write()
+    show(found)
+    print(f"written to {options.results}")
+
+
+if __name__ == "__main__":
+    main()
