@@ -93,6 +93,10 @@ def test_release_is_told_only_the_skill_and_does_as_well(system: AgentOS) -> Non
     assert evidence["prompt_tokens"] > 4 * evidence["prompt_tokens_brief"]
 
 
+def test_nothing_is_left_to_take_out(system: AgentOS) -> None:
+    assert system.cycle.told_whole() == []
+
+
 def test_users_runs_are_told_as_little(system: AgentOS) -> None:
     (run,) = Agent(system=system).run(SHOP).episodes
     assert run.success
@@ -128,9 +132,11 @@ def test_brief_prompt_that_the_weights_do_not_know_is_refused(
     with AgentOS(tmp_path / "home", str(tiny_model)) as other:
         cycle = Cycle(other.cycle.parts, CycleSettings(gate_tasks=8, development_tasks=4, rules=RULES))
         assert cycle.learn(SHOP, minutes=30, learner=IMITATION).released
+        assert cycle.told_whole() == [SHOP]
         hasty = PromptDistillation(replace(DISTILLATION.settings, adapter=replace(ADAPTER, learning_rate=0.0), limit=1))
         before = cycle.evaluate(SHOP, tasks=8).score.strict.estimate
         verdict = cycle.learn(SHOP, minutes=30, learner=hasty)
         assert (before, other.releases.live().id) == (1, "r1")
         assert not verdict.released
         assert verdict.checks[0].candidate < 1
+        assert cycle.told_whole() == [], "what was refused is not tried again from the same release"

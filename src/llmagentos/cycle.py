@@ -22,7 +22,7 @@ from llmagentos.kernel.rollouts import Policy, Rollouts, Series
 from llmagentos.learning.checkpoints import FileCheckpoint
 from llmagentos.learning.context import Learner, LearningContext
 from llmagentos.learning.lessons import Lessons, LessonServices
-from llmagentos.learning.strategy import PROBE_SAMPLES, PROBE_TASKS, Choice, choose, learner_named
+from llmagentos.learning.strategy import DISTILLING, PROBE_SAMPLES, PROBE_TASKS, Choice, choose, learner_named
 from llmagentos.learning.worked import has_expert
 from llmagentos.models.adapters import FusedAdapter, from_peft, read_adapter
 from llmagentos.models.torch_engine import TorchEngine
@@ -156,9 +156,11 @@ class Cycle:
         return Policy(release.id, self._serve(release), skill.program, arguments, skill.sampling, skill.limits)
 
     def told_whole(self) -> list[str]:
-        """Skills of the live release whose runs are told their whole prompt."""
-        live, read = self.parts.releases.live(), self.parts.store.blobs.get
-        return [skill for skill in live.skills if not brief_of(live.manifest.artefacts, skill, read)]
+        """Skills of the live release that are told their whole prompt, and whose prompt nobody tried to take yet."""
+        releases, read = self.parts.releases, self.parts.store.blobs.get
+        live = releases.live()
+        tried = {one.skill for one in releases.candidates() if (one.learner, one.parent) == (DISTILLING, live.id)}
+        return [s for s in live.skills if s not in tried and not brief_of(live.manifest.artefacts, s, read)]
 
     def _arguments(self, skill: str, artefacts: tuple[Artefact, ...]) -> dict[str, JSON]:
         brief = brief_of(artefacts, skill, self.parts.store.blobs.get)

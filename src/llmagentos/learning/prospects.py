@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from llmagentos.learning.strategy import LearnerName
+from llmagentos.learning.strategy import DISTILLING, LearnerName
 from llmagentos.records.episode import Episode
 
 SHARE = 0.5
@@ -86,4 +86,4 @@ def best_of(prospects: Sequence[Prospect], whole: Sequence[str] = ()) -> Prospec
         return None
     best = max(sure, key=lambda one: one.success)
     reason = "there is little to gain, and its runs get shorter without the prompt that it knows by now"
-    return replace(best, learner="prompt-distillation", reason=reason)
+    return replace(best, learner=DISTILLING, reason=reason)

@@ -26,6 +26,7 @@ LearnerName: TypeAlias = Literal[
     "kto",
     "prompt-distillation",
 ]
+DISTILLING: LearnerName = "prompt-distillation"
 LEARNERS: tuple[str, ...] = get_args(LearnerName)
 
 CURRICULUM: dict[str, Any] = {"repeat": 0.25, "flat": 16}
