@@ -28,7 +28,7 @@ from llmagentos.learning.language.prompt_distillation import PromptDistillation
 from llmagentos.records.episode import Episode
 from llmagentos.records.progress import Progress
 
-MINUTES = 4.0
+MINUTES = 8.0
 TURNS = 3
 """How often each plays all tasks, for the seconds."""
 SERVED = "distilled"

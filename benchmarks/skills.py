@@ -112,7 +112,7 @@ def guesses(seed: int) -> Policy:
     return lambda observation: f"[{chance.randint(1, 20)}]"
 
 
-FEW = ImitationSettings(AdapterSettings(learning_rate=3e-4), batch=4, pool=64, limit=40, replay_share=0.25)
+FEW = ImitationSettings(AdapterSettings(learning_rate=7e-4), batch=4, pool=64, limit=60, replay_share=0.25)
 """For the form of a move: what is to be learned beyond it is left to own runs."""
 PLANS = {
     "SupportDesk": Plan("SupportDesk-v0", imitation=ImitationSettings(batch=2, pool=128, limit=240, replay_share=0.25)),
@@ -128,7 +128,7 @@ PLANS = {
     "GuessTheNumber": Plan(
         "TextGame-v0?name=GuessTheNumber", minutes=1.0, more_minutes=5.0, imitation=FEW, beginner=guesses
     ),
-    "TowerOfHanoi": Plan("TextGame-v0?name=TowerOfHanoi", minutes=1.0, more_minutes=5.0, imitation=FEW, beginner=hanoi),
+    "TowerOfHanoi": Plan("TextGame-v0?name=TowerOfHanoi", minutes=3.0, more_minutes=5.0, imitation=FEW, beginner=hanoi),
     "Drills": Plan("Drills-v0?kind=lookup&level=1", minutes=1.0, more_minutes=1.5, imitation=FEW),
 }
 """By the names that the table has."""

@@ -12,7 +12,7 @@ from recipe import cook
 
 from llmagentos.learning.language.prompt_distillation import PromptDistillation, PromptDistillationSettings
 
-LEARNER = PromptDistillation(PromptDistillationSettings(batch=4, pool=64, limit=120))
+LEARNER = PromptDistillation(PromptDistillationSettings(limit=300))
 
 if __name__ == "__main__":
-    cook(LEARNER, "SupportDesk-v0", minutes=4)
+    cook(LEARNER, "SupportDesk-v0", minutes=8)

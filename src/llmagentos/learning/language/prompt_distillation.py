@@ -28,16 +28,16 @@ from llmagentos.releases.prompts import prompt_artefact
 class PromptDistillationSettings:
     """What may be tuned."""
 
-    adapter: AdapterSettings = field(default_factory=lambda: AdapterSettings(learning_rate=5e-4))
-    batch: int = 8
+    adapter: AdapterSettings = field(default_factory=lambda: AdapterSettings(learning_rate=1e-3))
+    batch: int = 3
     """Runs a step."""
     pool: int = 64
     """Own runs asked for at a time."""
     temperature: float = 0.3
     """Little chance: what is to be kept is what the agent does, not all that it might do."""
-    limit: int = 200
+    limit: int = 400
     """Most steps."""
-    replay_share: float = 0.5
+    replay_share: float = 0.34
     """Runs of kept skills replayed beside the own ones, as a share of their number."""
     evaluate_every: int = 20
     """Steps between evaluations on the development split."""
