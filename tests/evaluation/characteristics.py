@@ -30,9 +30,10 @@ An **improvement** is released when all of these hold:
    {budget} nats per token.
 
 A **consolidation** must be inferior nowhere; a skill whose prompt is to go (`--learner prompt-distillation`) is one:
-the candidate plays with the brief prompt, the best release with the one that it had. A **withdrawal** may lose only what it names. A gain that is only form
-(strict success rises, lenient success does not) is named as such in the verdict. Where numbers are missing, not
-finite, unpaired or fewer than {minimum} tasks, there is no verdict but an error that says what to run.
+the candidate plays with the brief prompt, the best release with the one that it had. A **withdrawal** may lose only
+what it names. A gain that is only form (strict success rises, lenient success does not) is named as such in the
+verdict. Where numbers are missing, not finite, unpaired or fewer than {minimum} tasks, there is no verdict but an error
+that says what to run.
 
 ## How often it errs
 
