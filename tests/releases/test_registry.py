@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from llmagentos.records.episode import Episode
 from llmagentos.records.release import Artefact, Candidate, ChangeKind, Interval, SkillCheck, Verdict
 from llmagentos.records.task import Task
 from llmagentos.records.transcript import Transcript
+from llmagentos.releases.prompts import prompt_artefact
 from llmagentos.releases.registry import Releases
 from llmagentos.store.store import Store
 
@@ -232,6 +234,20 @@ def test_registry_publishes_nothing_that_rests_on_withdrawn_episodes(store: Stor
     clean = candidate(store, "c6", parent="r1", change="withdrawal", episodes=("e2",))
     release = releases.publish(clean, yes("c6", S=0.8))
     assert (release.id, release.withdrawn) == ("r2", False)
+
+
+def test_registry_gives_the_same_settings_to_a_later_release(store: Store, releases: Releases) -> None:
+    told = prompt_artefact("S", "S", store.blobs.put)
+
+    def with_prompt(name: str, parent: str, episode: str) -> Candidate:
+        made = candidate(store, name, parent=parent, episodes=(episode,))
+        return replace(made, artefacts=(*made.artefacts, told))
+
+    releases.publish(with_prompt("c1", "", "e1"), yes("c1", S=0.9))
+    releases.withdraw_episodes(["e1"])
+    releases.rollback("r0")
+    release = releases.publish(with_prompt("c2", "r0", "e2"), yes("c2", S=0.9))
+    assert (release.withdrawn, release.manifest.artefacts[1]) == (False, told)
 
 
 def test_registry_notices_episodes_withdrawn_from_experience(store: Store, releases: Releases) -> None:

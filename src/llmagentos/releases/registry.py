@@ -201,10 +201,13 @@ class Releases:
                 self._store.blobs.verify(artefact.digest)
 
     def _record_lineage(self, candidate: Candidate, parent: Release) -> None:
-        """New weights rest on their episodes and on all that they started from; a withdrawal starts from nothing."""
+        """New weights rest on their episodes and on all that they started from; a withdrawal starts from nothing.
+
+        Settings hold nothing of an episode, and the same ones may come back in any release.
+        """
         inherited = () if candidate.change == "withdrawal" else parent.manifest.artefacts
         for artefact in candidate.artefacts:
-            if artefact.digest:
+            if artefact.digest and artefact.kind != "settings":
                 self._table.insert_lineage(artefact.digest, candidate.episodes, [one.digest for one in inherited])
 
     def _refuse_withdrawn(self, candidate: Candidate, manifest: Manifest) -> None:
