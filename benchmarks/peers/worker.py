@@ -4,16 +4,23 @@ In: lines of JSON on standard input, the arguments of the one function. Out: {"s
 Needs nothing but Python: each contender runs in an environment of its own. What libraries print goes to standard error.
 """
 
+import ctypes
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
+DIE_WITH_PARENT = 1
+"""PR_SET_PDEATHSIG of prctl(2)."""
+
 
 def serve(work: Callable[..., Any]) -> None:
-    """Answer until the input ends."""
+    """Answer until the input ends; whoever asks takes this process along when it is killed, asleep or not."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
     answers = os.fdopen(CHANNEL, "w", buffering=1)
     print(json.dumps({"ready": True}), file=answers)
     for line in sys.stdin:

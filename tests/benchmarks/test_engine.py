@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -63,6 +64,29 @@ def test_contender_answers_amid_a_library_s_words_and_sleeps_otherwise(tmp_path:
         assert "words of a library" in one.log.read_text()
     finally:
         one.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes outlive their parents elsewhere")
+def test_contender_that_sleeps_ends_with_a_killed_benchmark(tmp_path: Path) -> None:
+    contender(tmp_path, "calm")
+    asks = f"""
+import sys, time
+sys.path.insert(0, {str(HERE.parent)!r})
+from pathlib import Path
+from peers.contender import Contender
+one = Contender("calm", [sys.executable, {str(tmp_path / "calm.py")!r}], Path({str(tmp_path)!r}))
+one.ask(prompts=[], tokens=1)
+print(one.process.pid, flush=True)
+time.sleep(60)
+"""
+    benchmark = subprocess.Popen([sys.executable, "-c", asks], stdout=subprocess.PIPE, text=True)
+    try:
+        assert benchmark.stdout is not None
+        sleeper = psutil.Process(int(benchmark.stdout.readline()))
+    finally:
+        benchmark.kill()
+        benchmark.wait()
+    sleeper.wait(10)
 
 
 def test_peer_that_ends_is_left_out_and_said_to_be(tmp_path: Path) -> None:
