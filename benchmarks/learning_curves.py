@@ -25,10 +25,20 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from measuring import JSON, RESULTS, Units, describe_machine, spread, tell, unit_home, versions, write_results
+from measuring import (
+    JSON,
+    add_model_options,
+    add_results_options,
+    open_units,
+    spread,
+    tell,
+    unit_home,
+    unit_state,
+    write_results,
+)
 
 from llmagentos.agentos import AgentOS
-from llmagentos.config import DEFAULT_MODEL, load_settings
+from llmagentos.config import load_settings
 from llmagentos.demo import CALLING, DRILLS, SUPPORT, Lesson, lenient, plan, success
 from llmagentos.errors import LearningError
 from llmagentos.learning.context import Learner, Learning, LearningContext, Score
@@ -189,9 +199,7 @@ class Unit:
         self.env: LanguageEnvironment = system.make_environment(course.environment)
         self.tasks: list[Task] = self.env.tasks("report", int(settings["tasks"]))
         self._path = folder / "state.json"
-        self._state: JSON = {"settings": settings, "points": [], "phases": [], "over": False}
-        if self._path.exists():
-            self._state = json.loads(self._path.read_text(encoding="utf-8"))
+        self._state = unit_state(folder, settings, points=[], phases=[], over=False)
         self._told = time.monotonic()
 
     @property
@@ -354,11 +362,9 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--tasks", type=int, default=100, help="held-out tasks of a point, the same for all points")
     parser.add_argument("--points", type=int, default=5, help="points of a curve after the bare model's")
     parser.add_argument("--shorten", type=float, default=1.0, help="multiplies the minutes, to try it out")
-    parser.add_argument("--home", type=Path, help="where models and data sets lie or are fetched to")
-    parser.add_argument("--model", default=DEFAULT_MODEL)
+    add_model_options(parser)
     parser.add_argument("--work", type=Path, help="where the units' homes lie (default: HOME/benchmarks)")
-    parser.add_argument("--results", type=Path, default=RESULTS / "learning_curves.json")
-    parser.add_argument("--fresh", action="store_true", help="discard earlier results and unfinished units")
+    add_results_options(parser, "learning_curves")
     return parser.parse_args(arguments)
 
 
@@ -369,8 +375,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     work = options.work or shared / "benchmarks" / "learning_curves"
     if options.fresh:
         shutil.rmtree(work, ignore_errors=True)
-    used = versions("llmagentos", "torch")
-    units = Units(options.results, "learning curves", describe_machine(), used, fresh=options.fresh)
+    units = open_units(options, "learning curves")
     found: dict[str, list[JSON]] = {skill: [] for skill in options.skill}
     for seed in range(options.seeds):
         for skill in options.skill:

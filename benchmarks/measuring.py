@@ -6,6 +6,7 @@ It does not know what is measured.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -18,11 +19,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from llmagentos.config import DEFAULT_MODEL
+
 RESULTS = Path(__file__).parent / "results"
 """Where the last results lie; they are committed."""
 
 COMPARABLE = ("processor", "cores")
 """Where machines differ in these, their numbers are not put into one table."""
+
+SHARED = ("models", "assets", "kernels")
+"""Of a home: downloads and what was compiled, which others link to."""
 
 JSON: TypeAlias = dict[str, Any]
 
@@ -84,18 +90,30 @@ def heading(benchmark: str, machine: JSON, used: dict[str, str]) -> JSON:
 def unit_home(folder: Path, shared: Path, settings: JSON) -> Path:
     """A home of a unit's own in `folder`; what other settings left there is discarded.
 
-    Downloads are those of the home `shared`, everything else is the unit's own.
+    Downloads and kernels are those of the home `shared`, everything else is the unit's own.
     """
     state = folder / "state.json"
     if state.exists() and json.loads(state.read_text(encoding="utf-8"))["settings"] != settings:
         shutil.rmtree(folder)
     home = folder / "home"
     home.mkdir(parents=True, exist_ok=True)
-    for name in ("models", "assets"):
+    for name in SHARED:
         (shared / name).mkdir(parents=True, exist_ok=True)
-        if not (home / name).exists():
-            (home / name).symlink_to((shared / name).resolve())
+    link_shared(home, shared)
     return home
+
+
+def link_shared(home: Path, shared: Path) -> None:
+    """Let a home use what another one has downloaded and compiled."""
+    for name in SHARED:
+        if (shared / name).exists() and not (home / name).exists():
+            (home / name).symlink_to((shared / name).resolve())
+
+
+def unit_state(folder: Path, settings: JSON, **empty: Any) -> JSON:
+    """What a unit wrote to its `state.json`, which holds its settings too; `empty` where it begins."""
+    path = folder / "state.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {"settings": settings, **empty}
 
 
 def write_results(path: Path, content: JSON) -> None:
@@ -148,6 +166,24 @@ class Units:
     def write(self, **summary: Any) -> None:
         """Write all units, with what is concluded from them in front."""
         write_results(self.path, {**self._head, **summary, "units": self._units})
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Which model, and where it lies."""
+    parser.add_argument("--home", type=Path, help="where models and data sets lie or are fetched to")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
+
+
+def add_results_options(parser: argparse.ArgumentParser, name: str) -> None:
+    """Where results are written and whether earlier ones count."""
+    parser.add_argument("--results", type=Path, default=RESULTS / f"{name}.json")
+    parser.add_argument("--fresh", action="store_true", help="discard earlier results and unfinished units")
+
+
+def open_units(options: argparse.Namespace, benchmark: str) -> Units:
+    """The units of a benchmark that runs in this process."""
+    used = versions("llmagentos", "torch")
+    return Units(options.results, benchmark, describe_machine(), used, fresh=options.fresh)
 
 
 def _identity(head: JSON) -> JSON:

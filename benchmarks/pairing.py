@@ -18,15 +18,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from measuring import JSON, RESULTS, Units, describe_machine, tell, versions
+from measuring import JSON, SHARED, add_results_options, link_shared, open_units, tell
 
 from llmagentos.agentos import AgentOS
 from llmagentos.evaluation.statistics import paired_bootstrap
 from llmagentos.records.episode import Episode
 
 REPORTS = Path(__file__).parents[1] / "reports"
-SHARED = ("models", "assets", "kernels")
-"""Downloads and what was compiled: linked, not copied."""
 
 
 @contextmanager
@@ -35,9 +33,7 @@ def copied(home: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         fresh = Path(folder) / "home"
         shutil.copytree(home, fresh, ignore=shutil.ignore_patterns(*SHARED, "owner.lock"))
-        for name in SHARED:
-            if (home / name).exists():
-                (fresh / name).symlink_to((home / name).resolve())
+        link_shared(fresh, home)
         yield fresh
 
 
@@ -103,8 +99,7 @@ def read_options(doc: str | None, benchmark: str, home: Path, arguments: list[st
     parser.add_argument("--home", type=Path, default=home, help="a home that has learned")
     parser.add_argument("--skill", nargs="+", help="skills to measure (default: those of the live release)")
     parser.add_argument("--tasks", type=int, default=300, help="held-out tasks of a skill")
-    parser.add_argument("--results", type=Path, default=RESULTS / f"{benchmark}.json")
-    parser.add_argument("--fresh", action="store_true", help="discard earlier results")
+    add_results_options(parser, benchmark)
     options = parser.parse_args(arguments)
     if not (options.home / "llmagentos.db").exists():
         raise SystemExit(f"{options.home} has learned nothing yet. Run `make demo`, or name another: --home FOLDER")
@@ -118,8 +113,7 @@ def measure(
     more: Mapping[str, Callable[[Path], JSON]],
 ) -> tuple[dict[str, JSON], dict[str, JSON]]:
     """Units of every skill and of what is measured `more`; both are on disk when this returns."""
-    used = versions("llmagentos", "torch")
-    units = Units(options.results, benchmark, describe_machine(), used, fresh=options.fresh)
+    units = open_units(options, benchmark)
     with copied(options.home) as home:
         with AgentOS(home) as system:
             live = system.releases.live()

@@ -22,10 +22,10 @@ from functools import partial
 from pathlib import Path
 
 from corpora import DATA, clinc150
-from measuring import JSON, RESULTS, Units, describe_machine, tell, unit_home, versions
+from measuring import JSON, add_model_options, add_results_options, open_units, tell, unit_home
 
 from llmagentos.agentos import AgentOS
-from llmagentos.config import DEFAULT_MODEL, load_settings
+from llmagentos.config import load_settings
 from llmagentos.demo import success
 from llmagentos.environments.registry import write_query
 from llmagentos.environments.request_audit import suspects
@@ -151,14 +151,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=3.0, help="of learning, each time")
     parser.add_argument("--data", type=Path, default=DATA, help="where CLINC150 lies")
-    parser.add_argument("--home", type=Path, help="where the model lies or is fetched to")
-    parser.add_argument("--model", default=DEFAULT_MODEL)
-    parser.add_argument("--results", type=Path, default=RESULTS / "poisoning.json")
-    parser.add_argument("--fresh", action="store_true", help="discard earlier results")
+    add_model_options(parser)
+    add_results_options(parser, "poisoning")
     options = parser.parse_args(arguments)
     shared = load_settings(options.home).home
-    used = versions("llmagentos", "torch")
-    units = Units(options.results, "poisoning", describe_machine(), used, fresh=options.fresh)
+    units = open_units(options, "poisoning")
     found = {}
     for seed in range(options.seeds):
         settings = {"seed": seed, "minutes": options.minutes, "model": options.model, "trigger": TRIGGER}

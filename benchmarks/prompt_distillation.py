@@ -18,7 +18,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from measuring import JSON, Units, describe_machine, spread, tell, versions
+from measuring import JSON, open_units, spread, tell
 from pairing import REPORTS, copied, read_options
 
 from llmagentos.agentos import AgentOS
@@ -106,8 +106,7 @@ def show(found: dict[str, JSON]) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Measure what is missing, print, write."""
     options = read_options(__doc__, "prompt_distillation", REPORTS / "demo-full" / "home", arguments)
-    used = versions("llmagentos", "torch")
-    units = Units(options.results, "prompt distillation", describe_machine(), used, fresh=options.fresh)
+    units = open_units(options, "prompt distillation")
     with copied(options.home) as home, AgentOS(home) as system:
         live = system.releases.live()
     settings = {"release": live.id, "tasks": options.tasks, "minutes": MINUTES}

@@ -14,7 +14,6 @@ mean change of a skill since it was learned. Targets for `cycle`: BWT at least -
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import time
 from collections.abc import Sequence
@@ -25,10 +24,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corpora import DATA, written
-from measuring import JSON, RESULTS, Units, describe_machine, tell, unit_home, versions, write_results
+from measuring import (
+    JSON,
+    add_model_options,
+    add_results_options,
+    open_units,
+    tell,
+    unit_home,
+    unit_state,
+    write_results,
+)
 
 from llmagentos.agentos import AgentOS
-from llmagentos.config import DEFAULT_MODEL, load_settings
+from llmagentos.config import load_settings
 from llmagentos.cycle import Cycle, CycleSettings
 from llmagentos.demo import success
 from llmagentos.environments.registry import write_query
@@ -91,9 +99,7 @@ class Row:
         self.minutes, self.seed = float(settings["minutes"]), int(settings["seed"])
         self.tasks = [env.tasks("report", int(settings["tasks"])) for env in self.environments]
         self._path = folder / "state.json"
-        self._state: JSON = {"settings": settings, "rows": [], "verdicts": [], "adapter": None}
-        if self._path.exists():
-            self._state = json.loads(self._path.read_text(encoding="utf-8"))
+        self._state = unit_state(folder, settings, rows=[], verdicts=[], adapter=None)
 
     def run(self, way: str) -> JSON:
         """Learn and measure what is left; the rows and what they amount to."""
@@ -185,10 +191,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tasks", type=int, default=60, help="held-out tasks of a skill")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=DATA, help="where CLINC150 and RESTAURANTS-8K lie")
-    parser.add_argument("--home", type=Path, help="where models and data sets lie or are fetched to")
-    parser.add_argument("--model", default=DEFAULT_MODEL)
-    parser.add_argument("--results", type=Path, default=RESULTS / "six_skills.json")
-    parser.add_argument("--fresh", action="store_true", help="discard earlier results")
+    add_model_options(parser)
+    add_results_options(parser, "six_skills")
     options = parser.parse_args(arguments)
     shared = load_settings(options.home).home
     corpora = shared / "benchmarks" / "corpora"
@@ -196,8 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         name + (write_query({"data": str(written(corpus, options.data, corpora))}) if corpus else "")
         for name, corpus in SKILLS.values()
     ]
-    used = versions("llmagentos", "torch")
-    units = Units(options.results, "six skills", describe_machine(), used, fresh=options.fresh)
+    units = open_units(options, "six skills")
     settings = {key: getattr(options, key) for key in ("minutes", "tasks", "seed", "model")}
     settings |= {"skills": list(SKILLS), "learning_rate": LEARNER.settings.adapter.learning_rate}
     found = {}

@@ -30,10 +30,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corpora import DATA, written
-from measuring import JSON, RESULTS, Units, describe_machine, spread, tell, unit_home, versions, write_results
+from measuring import (
+    JSON,
+    add_model_options,
+    add_results_options,
+    open_units,
+    spread,
+    tell,
+    unit_home,
+    unit_state,
+    write_results,
+)
 
 from llmagentos.agentos import AgentOS
-from llmagentos.config import DEFAULT_MODEL, load_settings
+from llmagentos.config import load_settings
 from llmagentos.demo import lenient, success
 from llmagentos.environments.registry import write_query
 from llmagentos.errors import LearningError
@@ -160,18 +170,16 @@ class Unit:
         self.env: LanguageEnvironment = system.make_environment(environment)
         self.tasks: list[Task] = self.env.tasks("report", int(settings["tasks"]))
         self._path = folder / "state.json"
-        self._state: JSON = {"settings": settings, "stages": {}}
-        if self._path.exists():
-            self._state = json.loads(self._path.read_text(encoding="utf-8"))
+        self._state = unit_state(folder, settings, stages={})
         self._told = 0.0
 
     def run(self) -> JSON:
         """Every stage that is not done yet; figures by stage."""
         self._bare()
-        self._stage("imitation", lambda: self._imitate(), self.plan.minutes)
+        self._stage("imitation", self._imitation(), self.plan.minutes)
         begun = self._adapter("imitation")
         for name, learner in further(self._state["settings"]["learners"]).items():
-            self._stage(f"+ {name}", lambda learner=learner: learner, self.plan.more_minutes, begun)  # type: ignore[misc]
+            self._stage(f"+ {name}", learner, self.plan.more_minutes, begun)
         return {"tasks": len(self.tasks), "stages": self._state["stages"]}
 
     def _bare(self) -> None:
@@ -182,28 +190,24 @@ class Unit:
         shown = worked_examples(self.env, self.system.cycle.rollouts, drawn)
         self._measure("few-shot", None, 0.0, shown)
 
-    def _imitate(self) -> Learner:
+    def _imitation(self) -> Learner:
         beginner = self.plan.beginner
         if beginner is not None:
             self.env.expert = lambda task: beginner(task.seed)  # type: ignore[method-assign]
         return Imitation(self.plan.imitation)
 
-    def _stage(
-        self, name: str, learner: Callable[[], Learner], minutes: float, start: FusedAdapter | None = None
-    ) -> None:
+    def _stage(self, name: str, learner: Learner, minutes: float, start: FusedAdapter | None = None) -> None:
         if name in self._state["stages"]:
             return
         began = time.monotonic()
-        cycle = self.system.cycle
-        env = self.env
         try:
-            candidate = cycle.teach(
-                env,
-                learner(),
+            candidate = self.system.cycle.teach(
+                self.env,
+                learner,
                 start,
                 minutes=minutes,
                 seed=self.seed,
-                replay=bool(start is None),
+                replay=start is None,
                 on_progress=self._tell,
             )
         except LearningError as problem:
@@ -306,10 +310,8 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--shorten", type=float, default=1.0, help="multiplies the minutes, to try it out")
     parser.add_argument("--free", action="store_true", help="do not hold replies to the tools there are")
     parser.add_argument("--data", type=Path, default=DATA, help="where CLINC150 and RESTAURANTS-8K lie")
-    parser.add_argument("--home", type=Path, help="where models and data sets lie or are fetched to")
-    parser.add_argument("--model", default=DEFAULT_MODEL)
-    parser.add_argument("--results", type=Path, default=RESULTS / "skills.json")
-    parser.add_argument("--fresh", action="store_true", help="discard earlier results and unfinished units")
+    add_model_options(parser)
+    add_results_options(parser, "skills")
     return parser.parse_args(arguments)
 
 
@@ -329,7 +331,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     work = shared / "benchmarks" / "skills"
     if options.fresh:
         shutil.rmtree(work, ignore_errors=True)
-    units = Units(options.results, "skills", describe_machine(), versions("llmagentos", "torch"), fresh=options.fresh)
+    units = open_units(options, "skills")
     found: dict[str, list[JSON]] = {skill: [] for skill in options.skill}
     for seed in range(options.seeds):
         for skill in options.skill:
@@ -349,11 +351,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 **learned,
                 **said,
             }
-            measure = partial(measure_unit, work / f"{skill}-{seed}", shared, options.model, plan, environment)
             settings = json.loads(json.dumps(settings))
-            found[skill].append(units.measure(f"{skill}, seed {seed}", settings, partial(measure, settings)))
-    known = {skill: [one for one in each if one] for skill, each in found.items()}
-    concluded = conclude(known)
+            folder = work / f"{skill}-{seed}"
+            measure = partial(measure_unit, folder, shared, options.model, plan, environment, settings)
+            found[skill].append(units.measure(f"{skill}, seed {seed}", settings, measure))
+    concluded = conclude(found)
     units.write(concluded=concluded)
     show(concluded)
     print(f"written to {options.results}")

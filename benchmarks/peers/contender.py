@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from measuring import JSON, RESULTS, Units, describe_machine, tell, versions
+from measuring import JSON, Units, add_model_options, add_results_options, open_units, tell
 
-from llmagentos.config import DEFAULT_MODEL, load_settings
+from llmagentos.config import load_settings
 from llmagentos.models.library import ModelLibrary
 
 HERE = Path(__file__).parent
@@ -133,10 +133,8 @@ def add_options(parser: argparse.ArgumentParser, benchmark: str, peers: list[str
     )
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--home", type=Path, help="where the model lies or is fetched to")
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="a Llama of the model library")
-    parser.add_argument("--results", type=Path, default=RESULTS / f"{benchmark}.json")
-    parser.add_argument("--fresh", action="store_true", help="discard earlier results")
+    add_model_options(parser)
+    add_results_options(parser, benchmark)
 
 
 def prepare(options: argparse.Namespace, benchmark: str) -> tuple[Path, Path, Units]:
@@ -144,8 +142,7 @@ def prepare(options: argparse.Namespace, benchmark: str) -> tuple[Path, Path, Un
     home = load_settings(options.home).home
     work = home / "benchmarks" / "peers"
     work.mkdir(parents=True, exist_ok=True)
-    units = Units(options.results, benchmark, describe_machine(), versions("llmagentos", "torch"), fresh=options.fresh)
-    return ModelLibrary(home).pull(options.model), work, units
+    return ModelLibrary(home).pull(options.model), work, open_units(options, benchmark)
 
 
 def measure_units(
