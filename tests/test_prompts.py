@@ -22,7 +22,6 @@ from llmagentos.learning.trainer import AdapterSettings
 from llmagentos.learning.worked import briefly
 from llmagentos.records.episode import Episode
 from llmagentos.records.message import ToolSpec
-from llmagentos.records.progress import Progress
 from llmagentos.records.task import Task
 from llmagentos.releases.prompts import artefact_name
 
@@ -68,8 +67,7 @@ def system(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterat
         with pytest.raises(LearningError, match="not learned yet"):
             cycle.learn(SHOP, minutes=30, learner=DISTILLATION)
         assert cycle.learn(SHOP, minutes=30, learner=IMITATION).released
-        events: list[Progress] = []
-        verdict = cycle.learn(SHOP, minutes=30, learner=DISTILLATION, on_progress=events.append)
+        verdict = cycle.learn(SHOP, minutes=30, learner=DISTILLATION)
         assert verdict.released, verdict.reason
         assert verdict.checks[0].reference_release == "r1"
         yield opened
@@ -126,9 +124,7 @@ def test_brief_prompt_is_not_distilled_again_and_is_imitated_by_later_lessons(sy
     assert not any("refund" in told(system, run) for run in shown)
 
 
-def test_brief_prompt_that_the_weights_do_not_know_is_refused(
-    system: AgentOS, tiny_model: Path, tmp_path: Path
-) -> None:
+def test_brief_prompt_that_the_weights_do_not_know_is_refused(tiny_model: Path, tmp_path: Path) -> None:
     with AgentOS(tmp_path / "home", str(tiny_model)) as other:
         cycle = Cycle(other.cycle.parts, CycleSettings(gate_tasks=8, development_tasks=4, rules=RULES))
         assert cycle.learn(SHOP, minutes=30, learner=IMITATION).released

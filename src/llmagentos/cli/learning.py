@@ -118,12 +118,11 @@ def _unattended(context: click.Context, minutes: float, seed: int, machine: bool
 
 def requests_of(path: str, *, quiet: bool) -> RequestsEnvironment:
     """The environment of a file of requests; says what was read and what was left out unless `quiet`."""
+    from llmagentos.environments import requests
     from llmagentos.environments.registry import make, write_query
-    from llmagentos.environments.requests import NAME
-    from llmagentos.environments.requests import RequestsEnvironment as Requests
 
-    environment = make(NAME + write_query({"data": path}))
-    assert isinstance(environment, Requests)
+    environment = make(requests.NAME + write_query({"data": path}))
+    assert isinstance(environment, requests.RequestsEnvironment)
     found = environment.requests
     if quiet:
         return environment

@@ -124,8 +124,6 @@ class Skill:
     environment: str
     """Gymnasium id that `tasks` come from."""
     program: str = "react"
-    arguments: dict[str, JSON] = field(default_factory=dict)
-    """Arguments of the program."""
     limits: Limits = field(default_factory=Limits)
     sampling: Sampling = field(default_factory=Sampling)
     """Greedy by default: an evaluation should not depend on a draw."""

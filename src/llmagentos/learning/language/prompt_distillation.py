@@ -61,8 +61,7 @@ class PromptDistillation:
         if briefing is None:
             raise LearningError(f"The prompt of {context.skill} is brief already: there is nothing to take out of it.")
         run = LearningRun(self.name, context, settings.adapter, start, settings.limit)
-        whole = float(run.extra.get("whole", -1.0))
-        whole = whole if whole >= 0 else context.evaluate(start).strict
+        whole = float(run.extra["whole"]) if "whole" in run.extra else context.evaluate(start).strict
         good = int(run.extra.get("good", 0))
         pool = _Pool(context, settings, start, briefing)
         while not run.finished and good < settings.enough:
@@ -78,8 +77,7 @@ class PromptDistillation:
                 good = good + 1 if score.strict >= whole else 0
             run.extra = {"whole": whole, "good": good}
             yield run.stepped(metrics)
-        evidence = {"development_strict_whole": whole, **pool.saving}
-        candidate = run.candidate(evidence=dict(evidence))
+        candidate = run.candidate(evidence={"development_strict_whole": whole, **pool.saving})
         brief = prompt_artefact(context.skill, briefing.text, context.store)
         return replace(candidate, artefacts=(*candidate.artefacts, brief), change="consolidation")
 
