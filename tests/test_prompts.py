@@ -19,7 +19,7 @@ from llmagentos.evaluation.gate import GateRules
 from llmagentos.learning.language.imitation import Imitation, ImitationSettings
 from llmagentos.learning.language.prompt_distillation import PromptDistillation, PromptDistillationSettings
 from llmagentos.learning.trainer import AdapterSettings
-from llmagentos.learning.worked import briefly
+from llmagentos.learning.worked import briefly, expert_runs, prompt_share, same_prompt
 from llmagentos.records.episode import Episode
 from llmagentos.records.message import ToolSpec
 from llmagentos.records.task import Task
@@ -122,6 +122,46 @@ def test_brief_prompt_is_not_distilled_again_and_is_imitated_by_later_lessons(sy
     shown = system.episodes.select(environment=SHOP, split="train", limit=4)
     assert {run.release for run in shown} == {"expert"}
     assert not any("refund" in told(system, run) for run in shown)
+
+
+def test_prompt_is_left_out_from_the_beginning(tiny_model: Path, tmp_path: Path) -> None:
+    brief = Imitation(replace(IMITATION.settings, brief=True))
+    with AgentOS(tmp_path / "home", str(tiny_model)) as fresh:
+        cycle = Cycle(fresh.cycle.parts, CycleSettings(gate_tasks=8, development_tasks=4, rules=RULES))
+        verdict = cycle.learn(SHOP, minutes=30, learner=brief)
+        assert verdict.released, verdict.reason
+        assert fresh.releases.candidates()[-1].learner == "brief-imitation"
+        report = cycle.evaluate(SHOP, tasks=8)
+        assert report.score.strict.estimate == 1
+        assert "shop" not in told(fresh, report.episodes[0]).replace(SHOP, "")
+        assert cycle.told_whole() == []
+        again = cycle.teach(fresh.make_environment(SHOP), brief, None, minutes=0.01)
+        assert [one.kind for one in again.artefacts] == ["adapter"], "what is brief already stays so"
+
+
+def test_prompt_that_differs_from_task_to_task_is_never_left_out(tiny_model: Path, tmp_path: Path) -> None:
+    class Changing(Shop):
+        def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+            observation, info = super().reset(seed=seed, options=options)
+            return observation, {**info, "instructions": f"You are clerk {seed}."}
+
+    name = "PromptClerks-v0"
+    gymnasium.register(name, lambda: Changing(name), order_enforce=False, disable_env_checker=True)
+    try:
+        with AgentOS(tmp_path / "home", str(tiny_model)) as fresh:
+            env = fresh.make_environment(name)
+            brief = Imitation(replace(IMITATION.settings, brief=True))
+            candidate = fresh.cycle.teach(env, brief, None, minutes=0.01)
+            assert [one.kind for one in candidate.artefacts] == ["adapter"]
+            assert fresh.cycle.choose(env).learner == "imitation"
+            assert fresh.cycle.choose(fresh.make_environment(SHOP)).learner == "imitation"
+            assert not same_prompt(env)
+            shown = [run.transcript for run in expert_runs(env, fresh.cycle.rollouts, env.tasks("train", 2))]
+            before, after = (prompt_share(one) for one in (shown, []))
+            assert 0.5 < before < 1
+            assert after == 0
+    finally:
+        gymnasium.registry.pop(name)
 
 
 def test_brief_prompt_that_the_weights_do_not_know_is_refused(tiny_model: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from llmagentos.learning.checkpoints import FileCheckpoint
 from llmagentos.learning.context import Learner, LearningContext
 from llmagentos.learning.lessons import Lessons, LessonServices
 from llmagentos.learning.strategy import DISTILLING, PROBE_SAMPLES, PROBE_TASKS, Choice, choose, learner_named
-from llmagentos.learning.worked import has_expert
+from llmagentos.learning.worked import expert_runs, has_expert, prompt_share, same_prompt
 from llmagentos.models.adapters import FusedAdapter, from_peft, read_adapter
 from llmagentos.models.torch_engine import TorchEngine
 from llmagentos.records.episode import Episode
@@ -226,8 +226,16 @@ class Cycle:
         if learner != "auto":
             return Choice(learner_named(learner).name, "as asked for")  # type: ignore[arg-type]
         if has_expert(env) or self._runs_of(env.skill, by_people=True):
-            return choose(env.skill, demonstrations=True, probe=())
+            return choose(env.skill, demonstrations=True, probe=(), prompt_share=self._prompt_share(env))
         return choose(env.skill, demonstrations=False, probe=self.probe(env, on_progress=on_progress))
+
+    def _prompt_share(self, env: LanguageEnvironment) -> float:
+        """Share of a demonstration's tokens that a brief prompt would leave out; 0 where it is brief already."""
+        told = self._arguments(env.skill, self.parts.releases.live().manifest.artefacts)
+        if "brief" in told or not same_prompt(env):
+            return 0.0
+        shown = expert_runs(env, self.rollouts, env.tasks("train", PROBE_TASKS))
+        return prompt_share([run.transcript for run in shown])
 
     def probe(
         self, env: LanguageEnvironment, *, seed: int = 0, on_progress: OnProgress = _quiet

@@ -23,6 +23,13 @@ def test_something_to_imitate_is_imitated() -> None:
     assert "imitate" in choice.reason
 
 
+@pytest.mark.parametrize(("share", "learner"), [(0.89, "imitation"), (0.95, "brief-imitation")])
+def test_prompt_that_is_nearly_all_of_a_run_is_left_out_from_the_beginning(share: float, learner: str) -> None:
+    choice = choose("toy", demonstrations=True, probe=(), prompt_share=share)
+    assert choice.learner == learner
+    assert ("95%" in choice.reason) == (share > 0.9)
+
+
 def test_mixed_success_is_reinforced_and_the_rates_are_said(group: Callable[[str], list[Episode]]) -> None:
     choice = choose("toy", demonstrations=False, probe=[group("1000"), group("0000"), group("1111"), group("0000")])
     assert choice.learner == "policy-gradient"
@@ -64,5 +71,5 @@ def test_learners_from_groups_practise_where_runs_are_mixed_and_end_where_it_is_
 
 
 def test_unknown_learner_names_those_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"'magic'.*auto, imitation, dagger"):
+    with pytest.raises(ConfigError, match=r"'magic'.*auto, imitation, brief-imitation, dagger"):
         learner_named("magic")

@@ -46,8 +46,9 @@ SHOWN = 5
     "--learner",
     default="auto",
     show_default=True,
-    help="auto chooses. imitation, dagger: from an expert. policy-gradient, grpo, dr-grpo, rejection-sampling, dpo, "
-    "kto: from own rewarded runs. prompt-distillation: of a learned skill, so that its prompt can go.",
+    help="auto chooses. imitation, dagger: from an expert; brief-imitation: without the prompt. policy-gradient, grpo, "
+    "dr-grpo, rejection-sampling, dpo, kto: from own rewarded runs. prompt-distillation: of a learned skill, so that "
+    "its prompt can go.",
 )
 @click.option("--seed", default=0, show_default=True, help="Draws tasks, samples and initial weights.")
 @click.option("--fresh", is_flag=True, help="Discard what interrupted learning left, instead of going on with it.")

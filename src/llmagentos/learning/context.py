@@ -85,6 +85,8 @@ class Briefing:
     text: str
     write: Callable[[Transcript], Transcript]
     """A run as if it had been told the short prompt."""
+    demonstrations: Callable[[int, int], list[Transcript]]
+    """(count, seed) -> those of the context, told the short prompt."""
     evaluate: Callable[[FusedAdapter], Score]
     """Success on the development split under the short prompt."""
 
@@ -121,7 +123,7 @@ class LearningContext:
     preferences: Callable[[int, int], list[tuple[Transcript, Transcript]]] = lambda count, seed: []
     """(count, seed) -> what people preferred on this skill, the better run first; none where nobody said anything."""
     briefing: Briefing | None = None
-    """How the prompt could be shorter; None where it is so already."""
+    """How the prompt could be shorter; None where it is so already, or where it says something else in every task."""
     documents: Sequence[tuple[int, ...]] = ()
     """Token sequences of the user's documents."""
     clock: Callable[[], float] = time.monotonic

@@ -18,7 +18,14 @@ from llmagentos.experience.feedback import Judged
 from llmagentos.kernel.rollouts import Policy, Rollouts
 from llmagentos.learning.context import Briefing, Corrected, Practice, Score
 from llmagentos.learning.general import REQUESTS
-from llmagentos.learning.worked import briefly, corrected_runs, expert_runs, without_examples, worked_examples
+from llmagentos.learning.worked import (
+    briefly,
+    corrected_runs,
+    expert_runs,
+    same_prompt,
+    without_examples,
+    worked_examples,
+)
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.models.torch_engine import TorchEngine
 from llmagentos.records.episode import Episode
@@ -109,13 +116,15 @@ class Lessons:
 
     @property
     def briefing(self) -> Briefing | None:
-        """The name of the skill in place of its prompt; None where that is all that is told already."""
-        if self._env is None or self._brief(self._env):
+        """The name of the skill in place of its prompt; None where that is all that is told already, or where tasks are
+        told different things."""
+        if self._env is None or self._brief(self._env) or not same_prompt(self._env):
             return None
         text, renderer = self._env.skill, self._services.engine.renderer
         return Briefing(
             text,
             lambda transcript: briefly(transcript, renderer, text),
+            lambda count, seed: self.demonstrations(count, seed, text),
             lambda adapter: self.evaluate(adapter, {"brief": text}),
         )
 
@@ -128,10 +137,14 @@ class Lessons:
             sum(run.success for run in runs) / count, sum(run.lenient or run.success for run in runs) / count, count
         )
 
-    def demonstrations(self, count: int, seed: int) -> list[Transcript]:
-        """What people corrected or showed, up to half of them, and fresh runs of the expert where there is one."""
-        people = self._as_told(self.env, self._corrected(self.env.skill))
-        shown = self._shown(self.env, count - min(len(people), count // 2), seed)
+    def demonstrations(self, count: int, seed: int, brief: str = "") -> list[Transcript]:
+        """What people corrected or showed, up to half of them, and fresh runs of the expert where there is one.
+
+        All are told what runs of the skill are told now, or `brief`.
+        """
+        brief = brief or self._brief(self.env)
+        people = self._as_told(self._corrected(self.env.skill), brief)
+        shown = self._shown(self.env, count - min(len(people), count // 2), seed, brief)
         if not shown:
             return _some(people, count, seed)
         return _some(people, count - len(shown), seed) + shown
@@ -181,7 +194,10 @@ class Lessons:
                 found.append(said[draw % len(said)])
                 continue
             env = sources[place]
-            found += self._general(draw) if env is None else self._shown(env, 1, draw) or self._own(env, draw)
+            if env is None:
+                found += self._general(draw)
+            else:
+                found += self._shown(env, 1, draw, self._brief(env)) or self._own(env, draw)
         return found
 
     def _general(self, draw: int) -> list[Transcript]:
@@ -200,14 +216,14 @@ class Lessons:
             ]
         return [self._stored[""][draw % len(REQUESTS)]]
 
-    def _shown(self, env: LanguageEnvironment, count: int, seed: int) -> list[Transcript]:
+    def _shown(self, env: LanguageEnvironment, count: int, seed: int, brief: str) -> list[Transcript]:
         tasks = env.tasks("train", count, seed=seed % 1_000_000)
-        episodes = expert_runs(env, self._services.rollouts, tasks, self._brief(env))
+        episodes = expert_runs(env, self._services.rollouts, tasks, brief)
         return [episode.transcript for episode in episodes if episode.success]
 
     def _own(self, env: LanguageEnvironment, seed: int) -> list[Transcript]:
         if env.skill not in self._stored:
-            self._stored[env.skill] = self._as_told(env, self._noted(self._services.own(env.skill)))
+            self._stored[env.skill] = self._as_told(self._noted(self._services.own(env.skill)), self._brief(env))
         stored = self._stored[env.skill]
         return [stored[seed % len(stored)]] if stored else []
 
@@ -215,9 +231,9 @@ class Lessons:
         """What runs of `env` are told in place of instructions and tools; empty for everything."""
         return str(self._services.policy(env).arguments.get("brief", ""))
 
-    def _as_told(self, env: LanguageEnvironment, stored: list[Transcript]) -> list[Transcript]:
-        """Earlier runs with the prompt that runs of `env` have now."""
-        brief, renderer = self._brief(env), self._services.engine.renderer
+    def _as_told(self, stored: list[Transcript], brief: str) -> list[Transcript]:
+        """Earlier runs with a `brief` prompt; as they were where it is empty."""
+        renderer = self._services.engine.renderer
         return [briefly(transcript, renderer, brief) for transcript in stored] if brief else stored
 
     def _play(

@@ -22,6 +22,7 @@ from llmagentos.models.adapters import FusedAdapter, write_adapter
 from llmagentos.records.identity import JSON, new_id
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Artefact, Candidate
+from llmagentos.releases.prompts import prompt_artefact
 
 CALIBRATION = 6
 """Steps after which the plan is made, from the median time of all but the first: one that had to fetch or generate
@@ -145,14 +146,17 @@ class LearningRun:
             }
         )
 
-    def candidate(self, *, episodes: tuple[str, ...] = (), evidence: dict[str, JSON] | None = None) -> Candidate:
-        """Store the adapter and name it as a candidate."""
+    def candidate(
+        self, *, episodes: tuple[str, ...] = (), evidence: dict[str, JSON] | None = None, brief: str = ""
+    ) -> Candidate:
+        """Store the adapter and name it as a candidate, whose runs are told no more than `brief` if that is given."""
         data = write_adapter(self.trainer.exact(), self.context.decoder.config, self.context.base)
-        artefact = Artefact("adapter", "adapter", self.context.store(data), self.context.skill)
+        skill, store = self.context.skill, self.context.store
+        adapter = Artefact("adapter", "adapter", store(data), skill)
         return Candidate(
             id=new_id("candidate"),
-            skill=self.context.skill,
-            artefacts=(artefact,),
+            skill=skill,
+            artefacts=(adapter, prompt_artefact(skill, brief, store)) if brief else (adapter,),
             learner=self.learner,
             evidence={
                 "steps": self.done,

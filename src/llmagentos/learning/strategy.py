@@ -17,6 +17,7 @@ from llmagentos.records.episode import Episode
 
 LearnerName: TypeAlias = Literal[
     "imitation",
+    "brief-imitation",
     "dagger",
     "rejection-sampling",
     "policy-gradient",
@@ -32,8 +33,12 @@ LEARNERS: tuple[str, ...] = get_args(LearnerName)
 CURRICULUM: dict[str, Any] = {"repeat": 0.25, "flat": 16}
 """Of learners from groups that are asked for by name: practice goes where runs are mixed, and ends where it is flat."""
 
+MANY_SHORT_RUNS: dict[str, Any] = {"brief": True, "batch": 32, "pool": 1024, "limit": 4000, "replay_share": 0.1}
+"""Of imitation with a brief prompt: where that was nearly all of a run, a request and a short reply are left."""
+
 _LEARNERS: dict[str, tuple[str, str, tuple[str, dict[str, Any]] | None]] = {
     "imitation": ("imitation", "Imitation", None),
+    "brief-imitation": ("imitation", "Imitation", ("ImitationSettings", MANY_SHORT_RUNS)),
     "dagger": ("dagger", "Dagger", None),
     "rejection-sampling": ("rejection_sampling", "RejectionSampling", ("RejectionSamplingSettings", CURRICULUM)),
     "policy-gradient": ("policy_gradient", "PolicyGradient", ("PolicyGradientSettings", CURRICULUM)),
@@ -45,6 +50,9 @@ _LEARNERS: dict[str, tuple[str, str, tuple[str, dict[str, Any]] | None]] = {
 }
 """Module, class, and settings that make the variant."""
 
+MOSTLY_PROMPT = 0.9
+"""From this share of a run's tokens on, a prompt costs more than what is learned by it: CLINC150's 150 tools are 0.95,
+and as many minutes without them are several times as many requests (`benchmarks/skills.py`)."""
 PROBE_TASKS, PROBE_SAMPLES = 12, 8
 """Own runs that tell whether reinforcement has anything to start from."""
 
@@ -57,11 +65,20 @@ class Choice:
     reason: str
 
 
-def choose(skill: str, *, demonstrations: bool, probe: Sequence[Sequence[Episode]]) -> Choice:
+def choose(
+    skill: str, *, demonstrations: bool, probe: Sequence[Sequence[Episode]], prompt_share: float = 0.0
+) -> Choice:
     """Imitate where there is an expert or corrected runs; else reinforce where some runs succeed and some fail.
 
-    `probe` may be empty where there are demonstrations. `LearningError` says what is missing otherwise.
+    `probe` may be empty where there are demonstrations. `prompt_share` (0 to 1) of a demonstration's tokens is a prompt
+    that all runs have in common: where that is nearly everything it is left out from the beginning. `LearningError`
+    says what is missing otherwise.
     """
+    if demonstrations and prompt_share >= MOSTLY_PROMPT:
+        reason = (
+            f"there is an expert to imitate, and its prompt, {prompt_share:.0%} of a run, can go from the beginning"
+        )
+        return Choice("brief-imitation", reason)
     if demonstrations:
         return Choice("imitation", "there is an expert or a corrected run to imitate")
     rates = [sum(episode.success for episode in group) / len(group) for group in probe if group]

@@ -23,10 +23,20 @@ from llmagentos.records.transcript import TRAINABLE, Segment, Transcript
 if TYPE_CHECKING:
     from llmagentos.environments.language import LanguageEnvironment
 
+COMPARED = 4
+"""Tasks whose prompts are compared."""
+
 
 def has_expert(env: LanguageEnvironment) -> bool:
     """Whether somebody plays this environment perfectly."""
     return env.expert(env.tasks("train", 1)[0]) is not None
+
+
+def same_prompt(env: LanguageEnvironment) -> bool:
+    """Whether a few training tasks, and so all by what is known, are told the same instructions and tools."""
+    told = [env.reset(seed=task.seed, options=reset_options(task))[1] for task in env.tasks("train", COMPARED)]
+    first = (told[0]["instructions"], told[0]["tools"])
+    return all((one["instructions"], one["tools"]) == first for one in told)
 
 
 def expert_runs(env: LanguageEnvironment, rollouts: Rollouts, tasks: Sequence[Task], brief: str = "") -> list[Episode]:
@@ -61,8 +71,20 @@ def without_examples(env: LanguageEnvironment, episode: Episode, renderer: Rende
 def briefly(transcript: Transcript, renderer: Renderer, brief: str) -> Transcript:
     """The transcript of a run of an environment as if its system message had been `brief`; all else stays as it was."""
     told = renderer.render((Message("system", brief),), first=True, reply=False)
-    place = next((n for n, one in enumerate(transcript.segments) if one.origin != "prompt"), 0)
-    return Transcript(transcript.model, (*told, *transcript.segments[place:]))
+    return Transcript(transcript.model, (*told, *transcript.segments[_first_seen(transcript) :]))
+
+
+def prompt_share(transcripts: Sequence[Transcript]) -> float:
+    """Mean share of the tokens that say what `briefly` would leave out, 0 to 1; 0 of nothing."""
+    told = [
+        (len(one.tokens), sum(len(part.tokens) for part in one.segments[: _first_seen(one)])) for one in transcripts
+    ]
+    return sum(before / whole for whole, before in told) / max(1, len(told))
+
+
+def _first_seen(transcript: Transcript) -> int:
+    """Place of the first segment behind the system message."""
+    return next((n for n, one in enumerate(transcript.segments) if one.origin != "prompt"), 0)
 
 
 def corrected_runs(env: LanguageEnvironment, episode: Episode, renderer: Renderer) -> list[Corrected]:

@@ -2,12 +2,15 @@
 
 In: transcripts of demonstrations, and of kept skills as replay. Out: a candidate whose adapter makes them likely.
 Loss = - mean over demonstrated tokens of log p(token | everything before it); tokens of prompts, tools and the
-environment are read and never scored. It does not know rewards.
+environment are read and never scored. Where a long prompt says the same in every run, `brief` leaves it out from the
+beginning (context distillation, arXiv 2112.00861): the weights learn what it would have said, and the candidate's runs
+are told as little. It does not know rewards.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -35,21 +38,28 @@ class ImitationSettings:
     """Runs replayed beside the demonstrations, as a share of their number; a quarter of it where no skill is kept."""
     evaluate_every: int = 0
     """Steps between evaluations on the development split; 0 leaves them out."""
+    brief: bool = False
+    """Told the name of the skill in place of its prompt, in learning and in the runs of the candidate."""
 
 
 class Imitation:
     """See the module."""
 
-    name = "imitation"
-
     def __init__(self, settings: ImitationSettings | None = None) -> None:
         self.settings = settings or ImitationSettings()
+
+    @property
+    def name(self) -> str:
+        """`imitation` or, with a brief prompt, `brief-imitation`."""
+        return "brief-imitation" if self.settings.brief else "imitation"
 
     def learn(self, start: FusedAdapter | None, context: LearningContext) -> Learning:
         """Imitate until the planned steps are done. `LearningError` when there is nothing to imitate."""
         settings = self.settings
         run = LearningRun(self.name, context, settings.adapter, start, settings.limit)
-        pools = _Pools(context, settings)
+        briefing = context.briefing if settings.brief else None
+        told = briefing or context
+        pools = _Pools(context, settings, told.demonstrations)
         while not run.finished:
             sequences = pools.batch(run.done)
             logprobs = torch.cat(run.trainer.logprobs(sequences))
@@ -59,17 +69,22 @@ class Imitation:
             metrics = {"loss": float(loss.detach()), "gradient_norm": norm}
             every = settings.evaluate_every
             if every and (run.done + 1) % every == 0:
-                score = context.evaluate(run.trainer.snapshot())
+                score = told.evaluate(run.trainer.snapshot())
                 metrics |= score.metrics
             yield run.stepped(metrics)
-        return run.candidate()
+        return run.candidate(brief=briefing.text if briefing else "")
 
 
 class _Pools:
     """Batches out of pools of demonstrations, the same for the same step whether or not the run was resumed."""
 
-    def __init__(self, context: LearningContext, settings: ImitationSettings) -> None:
-        self.context, self.settings = context, settings
+    def __init__(
+        self,
+        context: LearningContext,
+        settings: ImitationSettings,
+        demonstrations: Callable[[int, int], list[Transcript]],
+    ) -> None:
+        self.context, self.settings, self._demonstrations = context, settings, demonstrations
         self._number = -1
         self._batches: list[list[TrainingSequence]] = []
 
@@ -87,7 +102,7 @@ class _Pools:
 
     def _make(self, number: int) -> list[list[TrainingSequence]]:
         seed = self.context.seed * 1009 + number
-        found = self.context.demonstrations(self.settings.pool, seed)
+        found = self._demonstrations(self.settings.pool, seed)
         if not found:
             raise LearningError(
                 f"There is nothing to imitate for {self.context.skill}: it has no expert and no corrected "

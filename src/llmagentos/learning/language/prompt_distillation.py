@@ -21,7 +21,6 @@ from llmagentos.learning.run import LearningRun
 from llmagentos.learning.trainer import AdapterSettings, from_transcript
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.records.transcript import Transcript
-from llmagentos.releases.prompts import prompt_artefact
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,10 @@ class PromptDistillation:
         if start is None:
             raise LearningError(f"{context.skill} is not learned yet. Learn it first: llmagentos learn {context.skill}")
         if briefing is None:
-            raise LearningError(f"The prompt of {context.skill} is brief already: there is nothing to take out of it.")
+            raise LearningError(
+                f"The prompt of {context.skill} is brief already, or differs from task to task: there is nothing to "
+                "take out of it."
+            )
         run = LearningRun(self.name, context, settings.adapter, start, settings.limit)
         whole = float(run.extra["whole"]) if "whole" in run.extra else context.evaluate(start).strict
         good = int(run.extra.get("good", 0))
@@ -77,9 +79,8 @@ class PromptDistillation:
                 good = good + 1 if score.strict >= whole else 0
             run.extra = {"whole": whole, "good": good}
             yield run.stepped(metrics)
-        candidate = run.candidate(evidence={"development_strict_whole": whole, **pool.saving})
-        brief = prompt_artefact(context.skill, briefing.text, context.store)
-        return replace(candidate, artefacts=(*candidate.artefacts, brief), change="consolidation")
+        evidence = {"development_strict_whole": whole, **pool.saving}
+        return replace(run.candidate(evidence=evidence, brief=briefing.text), change="consolidation")
 
 
 class _Pool:
