@@ -85,11 +85,12 @@ def from_groups(limit: int = STEPS, **options: Any) -> list[Any]:
     ]
 
 
-def briefing(strict: float = 0.0) -> Briefing:
-    """The first token alone instead of the prompt."""
+def briefing(strict: float = 0.0, shown: Callable[[int, int], list[Transcript]] | None = None) -> Briefing:
+    """The first token alone instead of the prompt; `shown` demonstrates under it."""
     return Briefing(
         "brief",
         lambda run: Transcript(run.model, (Segment("prompt", PROMPT[:1]), *run.segments[1:])),
+        shown or (lambda count, seed: []),
         lambda adapter: Score(strict, strict, 4),
     )
 
@@ -507,6 +508,21 @@ def test_development_scores_are_reported_when_asked_for(workshop: Any, bandit: B
         assert [event.metrics.get("development_strict") == 0.123 for event in events] == [False, True, False, True]
         assert events[1].metrics["development_lenient"] == 0.75
     assert len(seen) == 4
+
+
+def test_brief_imitation_is_shown_told_and_judged_the_brief_prompt(workshop: Any, demonstration: Any) -> None:
+    seen: list[int] = []
+
+    def shown(count: int, seed: int) -> list[Transcript]:
+        seen.append(count)
+        return [demonstration(seed * 100 + n) for n in range(count)]
+
+    context = workshop.context(demonstrations=lambda count, seed: [], briefing=briefing(0.5, shown))
+    events, candidate = workshop.run(imitation(4, evaluate_every=2, brief=True), context)
+    assert [event.metrics.get("development_strict") for event in events] == [None, 0.5, None, 0.5]
+    assert set(seen) == {8}
+    assert [one.name for one in candidate.artefacts] == ["adapter", "prompt:toy"]
+    assert (candidate.learner, candidate.change) == ("brief-imitation", "improvement")
 
 
 def test_own_runs_are_learned_under_the_brief_prompt_until_it_is_as_good(
