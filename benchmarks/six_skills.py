@@ -7,6 +7,7 @@ killed one goes on behind its last finished skill.
 `cycle`: each skill is learned from the live release with the default replay, and the gate lets the candidate live or
 not. `sequential`: the same learner and minutes, each from the weights of the one before, no replay, no gate. `joint`:
 all six at once, for the minutes of all. Requests do not say to which skill they belong: one adapter serves all.
+Replies are held to the tools there are (`LLMAGENTOS_CONSTRAINED`), for every way alike.
 R[t, i] is strict success on the same held-out tasks of skill i after skill t; ACC is the mean of the last row, BWT the
 mean change of a skill since it was learned. Targets for `cycle`: BWT at least -3 points, ACC within 6 points of joint.
 """
@@ -14,6 +15,7 @@ mean change of a skill since it was learned. Targets for `cycle`: BWT at least -
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -187,13 +189,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what is missing, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--way", nargs="+", choices=WAYS, default=list(WAYS))
-    parser.add_argument("--minutes", type=float, default=4.0, help="of learning each skill")
-    parser.add_argument("--tasks", type=int, default=60, help="held-out tasks of a skill")
+    parser.add_argument("--minutes", type=float, default=2.5, help="of learning each skill")
+    parser.add_argument("--tasks", type=int, default=50, help="held-out tasks of a skill")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=DATA, help="where CLINC150 and RESTAURANTS-8K lie")
     add_model_options(parser)
     add_results_options(parser, "six_skills")
     options = parser.parse_args(arguments)
+    os.environ["LLMAGENTOS_CONSTRAINED"] = "on"
     shared = load_settings(options.home).home
     corpora = shared / "benchmarks" / "corpora"
     names = [
