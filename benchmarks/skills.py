@@ -47,6 +47,7 @@ from llmagentos.agentos import AgentOS
 from llmagentos.config import load_settings
 from llmagentos.demo import lenient, success
 from llmagentos.environments.registry import write_query
+from llmagentos.environments.requests import RequestsEnvironment
 from llmagentos.errors import LearningError
 from llmagentos.evaluation.metrics import score
 from llmagentos.learning.language.imitation import Imitation, ImitationSettings
@@ -251,14 +252,15 @@ class Unit:
         tell(f"  {name}: {success(episodes):.0%} strict, {lenient(episodes):.0%} lenient, {minutes:.1f} min")
 
     def _by_kind(self, episodes: Sequence[Episode]) -> JSON:
-        """Strict success on tasks whose one right reply is a call, and on those that no tool fits, where both exist."""
-        answers = [self.env.answer(task) for task in self.tasks]
-        kinds = ["in words" if answer is None or not answer.startswith("{") else "calls" for answer in answers]
-        if None in answers or len(set(kinds)) == 1:
+        """Strict success on requests that begin with a call, and on those that no tool fits."""
+        if not isinstance(self.env, RequestsEnvironment):
             return {}
+        called = [self.env.expert(task)("").startswith("{") for task in self.tasks]
+        kinds = {"calls": True, "no call": False}
         return {
-            kind: figures([one for one, its in zip(episodes, kinds, strict=True) if its == kind])
-            for kind in sorted(set(kinds))
+            kind: figures([one for one, its in zip(episodes, called, strict=True) if its == calls])
+            for kind, calls in kinds.items()
+            if calls in called
         }
 
     def _save(self) -> None:
