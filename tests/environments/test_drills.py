@@ -7,7 +7,8 @@ from itertools import product
 
 import pytest
 
-from llmagentos.environments.drills import FORM_MISSED, Drills, last_numbers
+from llmagentos.environments.drills import Drills
+from llmagentos.environments.drills_marking import FORM_MISSED, last_numbers
 from llmagentos.environments.drills_problems import KINDS, LEVELS, Kind, make_problem, split_of
 from llmagentos.errors import ConfigError, EnvironmentFault
 from llmagentos.records.task import SPLITS, Split, Task, reset_options

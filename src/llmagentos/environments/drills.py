@@ -2,16 +2,16 @@
 
 In: one reply. Out: reward 1 when the reply is exactly the answer, less when it only contains it.
 Lenient success reads the last number, or the last numbers, of a longer reply, so that skill can be told from format.
-It does not know how exercises are made (see `drills_problems`). It has no expert on purpose: it is the place for
-learning from one's own runs; `answer` serves few-shot prompts and tests.
+It does not know how exercises are made (`drills_problems`) nor marked (`drills_marking`). It has no expert on purpose:
+it is the place for learning from one's own runs; `answer` serves few-shot prompts and tests.
 """
 
 from __future__ import annotations
 
 import random
-import re
 from typing import Any, cast
 
+from llmagentos.environments.drills_marking import mark
 from llmagentos.environments.drills_problems import KINDS, LEVELS, Kind, Problem, make_problem
 from llmagentos.environments.language import (
     SEEDS_PER_DRAW,
@@ -27,13 +27,6 @@ from llmagentos.records.identity import JSON
 from llmagentos.records.task import Split, Task
 
 NAME = "Drills-v0"
-
-FORM_MISSED = 0.5
-"""Most that a right answer in a wrong form is rewarded with."""
-PATIENCE_WORDS = 3
-"""So many needless words halve that: learning can climb to a form that is never met by chance."""
-READ_CHARACTERS = 2000
-"""Only the end of a longer reply is searched for numbers; keeps a step's cost independent of its length."""
 
 _TRIES_PER_TASK = 20
 """Seeds looked at for each task before exercises repeat within one draw."""
@@ -85,24 +78,14 @@ class Drills(LanguageEnvironment):
     def step(self, action: str) -> StepResult:
         text = check_action(self.name, action, self._problem is not None)
         problem, self._problem = cast("Problem", self._problem), None
-        success = text.strip() == problem.answer
-        lenient = success or last_numbers(text, problem.answer.count(" ") + 1) == problem.answer
-        needless = len(text.split()) - len(problem.answer.split())
-        near = FORM_MISSED / (1 + max(0, needless) / PATIENCE_WORDS)
-        reward = 1.0 if success else near if lenient else 0.0
-        return "", reward, True, False, {"success": success, "lenient": lenient}
+        found = mark(text, problem.answer)
+        return "", found.reward, True, False, {"success": found.success, "lenient": found.lenient}
 
     @staticmethod
     def _make(seed: int, split: Split, options: dict[str, JSON]) -> Problem:
         kind, level = _read_options(options)
         mixed = random.Random(f"Drills-v0/kind/{split}/{seed}")
         return make_problem(cast("Kind", kind or mixed.choice(KINDS)), level, split, seed)
-
-
-def last_numbers(text: str, count: int) -> str:
-    """The last `count` integers in `text`, with single spaces between."""
-    found = re.findall(r"-?\d+", text[-READ_CHARACTERS:])
-    return " ".join(number.lstrip("0") or "0" for number in found[-count:])
 
 
 def _read_options(options: dict[str, JSON]) -> tuple[Kind | None, int]:
