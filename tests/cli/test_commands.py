@@ -80,6 +80,10 @@ def test_requests_are_looked_through_for_what_does_not_fit(
     said = capsys.readouterr().out
     assert "'money planted' expects track" in said.replace("\n", " ")
     assert "1 of " in said
+    assert "Reading" not in said
+    monkeypatch.setattr("llmagentos.cli.learning.LONG_TO_READ", 1000)
+    assert run(["data", "check", str(path)]) == 0
+    assert "Reading tickets.jsonl, 0 MB" in capsys.readouterr().out
     assert run(["data", "check", str(tmp_path / "none.jsonl")]) == 2
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 import click
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 LOW_PRIORITY = 10
 """Added to the niceness of a process that learns unattended."""
+LONG_TO_READ = 10_000_000
+"""Bytes of a file of requests from which on it is said that it is being read: ten seconds or more."""
 SHOWN = 5
 """Records that were left out and are told of one by one."""
 
@@ -122,6 +125,9 @@ def requests_of(path: str, *, quiet: bool) -> RequestsEnvironment:
     from llmagentos.environments import requests
     from llmagentos.environments.registry import make, write_query
 
+    file = Path(path).expanduser()
+    if not quiet and file.is_file() and file.stat().st_size > LONG_TO_READ:
+        say(f"Reading {file.name}, {file.stat().st_size / 1e6:,.0f} MB")
     environment = make(requests.NAME + write_query({"data": path}))
     assert isinstance(environment, requests.RequestsEnvironment)
     found = environment.requests
