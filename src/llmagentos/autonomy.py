@@ -123,5 +123,12 @@ class Autonomy:
         runs = cycle.rollouts.play(tasks, policy, stage=f"looking at {name}", labels=labels)
         expert = has_expert(env)
         probe = [] if expert else cycle.probe(env, seed=seed + 1)
-        corrections = sum(judged.better is not None for judged in cycle.parts.people.of_skill(env.skill))
-        return assess(env.skill, runs, probe, expert=expert, recovers=env.expert_recovers, corrections=corrections)
+        return assess(
+            env.skill,
+            runs,
+            probe,
+            expert=expert,
+            recovers=env.expert_recovers,
+            corrections=sum(judged.better is not None for judged in cycle.parts.people.of_skill(env.skill)),
+            prompt_share=cycle.prompt_share(env) if expert else 0.0,
+        )

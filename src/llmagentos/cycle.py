@@ -226,10 +226,10 @@ class Cycle:
         if learner != "auto":
             return Choice(learner_named(learner).name, "as asked for")  # type: ignore[arg-type]
         if has_expert(env) or self._runs_of(env.skill, by_people=True):
-            return choose(env.skill, demonstrations=True, probe=(), prompt_share=self._prompt_share(env))
+            return choose(env.skill, demonstrations=True, probe=(), prompt_share=self.prompt_share(env))
         return choose(env.skill, demonstrations=False, probe=self.probe(env, on_progress=on_progress))
 
-    def _prompt_share(self, env: LanguageEnvironment) -> float:
+    def prompt_share(self, env: LanguageEnvironment) -> float:
         """Share of a demonstration's tokens that a brief prompt would leave out; 0 where it is brief already."""
         told = self._arguments(env.skill, self.parts.releases.live().manifest.artefacts)
         if "brief" in told or not same_prompt(env):

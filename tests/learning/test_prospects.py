@@ -23,6 +23,7 @@ def test_an_expert_shows_or_corrects(group: Any) -> None:
     assert assess("s", high, [], expert=True, recovers=True).learner == "dagger"
     assert assess("s", high, [], expert=True, recovers=False).learner == "imitation"
     assert assess("s", low, [], expert=True).gain == pytest.approx(0.4375)
+    assert assess("s", low, [], expert=True, prompt_share=0.95).learner == "brief-imitation"
 
 
 def test_own_runs_are_reinforced_up_to_what_they_reach_at_best(group: Any) -> None:

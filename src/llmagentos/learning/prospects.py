@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from llmagentos.learning.strategy import DISTILLING, LearnerName
+from llmagentos.learning.strategy import DISTILLING, LearnerName, choose
 from llmagentos.records.episode import Episode
 
 SHARE = 0.5
@@ -52,13 +52,18 @@ def assess(
     expert: bool,
     recovers: bool = False,
     corrections: int = 0,
+    prompt_share: float = 0.0,
 ) -> Prospect:
-    """A skill's prospect from its greedy `runs` and, where no expert is, several sampled runs a task (`probe`)."""
+    """A skill's prospect from its greedy `runs` and, where no expert is, several sampled runs a task (`probe`).
+
+    `prompt_share` is for an expert's runs (see `strategy.choose`).
+    """
     success = sum(run.success for run in runs) / max(1, len(runs))
     if expert:
         if recovers and success >= RECOVERING_FROM:
             return Prospect(skill, success, 1.0, "dagger", "its expert corrects the agent's own runs")
-        return Prospect(skill, success, 1.0, "imitation", "its expert shows what is right")
+        choice = choose(skill, demonstrations=True, probe=(), prompt_share=prompt_share)
+        return Prospect(skill, success, 1.0, choice.learner, choice.reason)
     rates = [sum(run.success for run in group) / len(group) for group in probe if group]
     possible = sum(rate > 0 for rate in rates) / max(1, len(rates))
     each = max((len(group) for group in probe), default=0)
