@@ -149,6 +149,11 @@ class Units:
         unit = self._units.get(name)
         return dict(unit["results"]) if unit is not None and unit["settings"] == settings else None
 
+    @property
+    def results(self) -> dict[str, JSON]:
+        """The results of all units by name, those of earlier runs among them."""
+        return {name: dict(unit["results"]) for name, unit in self._units.items()}
+
     def measure(self, name: str, settings: JSON, measurement: Callable[[], JSON]) -> JSON:
         """Run `measurement` unless it was done; its results are on disk when this returns."""
         known = self.get(name, settings)

@@ -69,6 +69,8 @@ SERVED = "measured"
 EXAMPLES = 2
 """Worked examples of the few-shot prompt."""
 TOLD_EVERY = 60.0
+KINDS = {"calls": True, "no call": False}
+"""Requests that begin with a call, and those that no tool fits."""
 
 
 # What is learned.
@@ -256,10 +258,9 @@ class Unit:
         if not isinstance(self.env, RequestsEnvironment):
             return {}
         called = [self.env.expert(task)("").startswith("{") for task in self.tasks]
-        kinds = {"calls": True, "no call": False}
         return {
             kind: figures([one for one, its in zip(episodes, called, strict=True) if its == calls])
-            for kind, calls in kinds.items()
+            for kind, calls in KINDS.items()
             if calls in called
         }
 
@@ -286,6 +287,14 @@ def figures(episodes: Sequence[Episode]) -> JSON:
 # From units to a table.
 
 
+def by_skill(results: dict[str, JSON]) -> dict[str, list[JSON]]:
+    """The units of each skill, one for each seed."""
+    found: dict[str, list[JSON]] = {}
+    for name, unit in results.items():
+        found.setdefault(name.partition(", seed")[0], []).append(unit)
+    return found
+
+
 def conclude(found: dict[str, list[JSON]]) -> JSON:
     """Strict success of each skill's stages over its seeds: median and range, and the minutes."""
     concluded: JSON = {}
@@ -299,6 +308,10 @@ def conclude(found: dict[str, list[JSON]]) -> JSON:
                     **{key: spread([one[key] for one in seen]) for key in ("strict", "lenient", "minutes")},
                     "seeds": len(seen),
                 }
+                for kind in KINDS:
+                    parts = [one[kind]["strict"] for one in seen if kind in one]
+                    if parts:
+                        concluded[skill][name][kind] = spread(parts)
     return concluded
 
 
@@ -316,6 +329,9 @@ def show(concluded: JSON) -> None:
             said = f"{strict['median']:.0%} ({strict['lowest']:.0%}-{strict['highest']:.0%})"
             minutes = f"{one['minutes']['median']:.1f}"
             table.add_row(skill, name, said, f"{one['lenient']['median']:.0%}", minutes, str(one["seeds"]))
+            for kind in KINDS:
+                if kind in one:
+                    table.add_row("", f"  of these, {kind}", f"{one[kind]['median']:.0%}")
         table.add_section()
     Console(width=100).print(table)
 
@@ -352,7 +368,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.fresh:
         shutil.rmtree(work, ignore_errors=True)
     units = open_units(options, "skills")
-    found: dict[str, list[JSON]] = {skill: [] for skill in options.skill}
     for seed in range(options.seeds):
         for skill in options.skill:
             made = PLANS[skill]
@@ -374,8 +389,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             settings = json.loads(json.dumps(settings))
             folder = work / f"{skill}-{seed}"
             measure = partial(measure_unit, folder, shared, options.model, plan, environment, settings)
-            found[skill].append(units.measure(f"{skill}, seed {seed}", settings, measure))
-    concluded = conclude(found)
+            units.measure(f"{skill}, seed {seed}", settings, measure)
+    concluded = conclude(by_skill(units.results))
     units.write(concluded=concluded)
     show(concluded)
     print(f"written to {options.results}")

@@ -87,3 +87,11 @@ def test_seeds_are_summed_and_what_failed_is_left_out() -> None:
     found = skills.conclude({"Drills": [unit(0.2), unit(0.6), unit(0.4), failed]})
     assert found["Drills"]["imitation"]["strict"] == {"median": 0.4, "lowest": 0.2, "highest": 0.6}
     assert found["Drills"]["imitation"]["seeds"] == 3
+
+
+def test_kinds_of_requests_are_summed_where_they_were_told_apart() -> None:
+    old = {"strict": 0.7, "lenient": 0.7, "minutes": 2.0}
+    new = {**old, "calls": {"strict": 0.9}, "no call": {"strict": 0.1}}
+    units = {"CLINC150, seed 0": {"stages": {"imitation": old}}, "CLINC150, seed 1": {"stages": {"imitation": new}}}
+    found = skills.conclude(skills.by_skill(units))["CLINC150"]["imitation"]
+    assert (found["seeds"], found["calls"]["median"], found["no call"]["median"]) == (2, 0.9, 0.1)
