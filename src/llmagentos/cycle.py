@@ -48,7 +48,8 @@ if TYPE_CHECKING:
 
 OnProgress = Callable[[Progress], None]
 
-
+CONVERSATIONS = "conversations"
+"""Stands for what people corrected in conversations, where an environment is asked for."""
 WATCHING = "watching the learner"
 """Stage of the events that tell what looks wrong in a learner's curve."""
 
@@ -199,7 +200,12 @@ class Cycle:
         seed: int = 0,
         on_progress: OnProgress = _quiet,
     ) -> Verdict:
-        """Learn an environment for about `minutes`, judge the candidate and release it or not."""
+        """Learn an environment for about `minutes`, judge the candidate and release it or not.
+
+        `CONVERSATIONS` in its place learns what people corrected in conversations of no skill (see `heed`).
+        """
+        if environment == CONVERSATIONS:
+            return self.heed(minutes, on_progress)
         env = self.environment(environment)
         live = self.parts.releases.live()
         start = self.adapter(live)
@@ -282,21 +288,39 @@ class Cycle:
         """Read documents by language modelling: a consolidation, released only when no skill suffers by it."""
         from llmagentos.learning.language.language_modelling import LanguageModelling
 
-        live = self.parts.releases.live()
-        renderer = self.engine.renderer
-        texts = tuple(renderer.encode(document.text) for document in documents)
-        checkpoint = self._checkpoint(f"documents-{live.id}")
-        source = Lessons(self._services(live), None, 0, [self.environment(skill) for skill in live.skills])
-        context = replace(self._context("documents", minutes, 0, checkpoint, source), documents=texts)
-        candidate = self._work(LanguageModelling(), self.adapter(live), context, on_progress)
-        checkpoint.clear()
+        texts = [self.engine.renderer.encode(document.text) for document in documents]
+        candidate = self._consolidate("documents", LanguageModelling(), minutes, on_progress, texts)
         before, after = (float(candidate.evidence[f"held_out_loss_{when}"]) for when in ("before", "after"))
         if after >= before:
             raise LearningError(
                 f"Reading did not help: held-out loss went from {before:.3f} to {after:.3f} nats a token. "
                 "Add more documents (llmagentos data add) or give it more minutes."
             )
-        return self.decide(replace(candidate, change="consolidation"), on_progress=on_progress)
+        return self.decide(candidate, on_progress=on_progress)
+
+    def heed(self, minutes: float, on_progress: OnProgress = _quiet) -> Verdict:
+        """Imitate what people corrected in conversations of no skill: a consolidation like `study`."""
+        from llmagentos.learning.language.imitation import Imitation, for_few
+
+        corrected = len(self._runs_of("", by_people=True))
+        if not corrected:
+            raise LearningError(
+                "Nobody has corrected a conversation yet. Say /correct TEXT behind an answer in `llmagentos chat`."
+            )
+        candidate = self._consolidate(CONVERSATIONS, Imitation(for_few(corrected)), minutes, on_progress)
+        return self.decide(candidate, on_progress=on_progress)
+
+    def _consolidate(
+        self, name: str, learner: Learner, minutes: float, show: OnProgress, texts: Sequence[tuple[int, ...]] = ()
+    ) -> Candidate:
+        """What a learner makes of the live release without an environment, resting on all that it replayed."""
+        live = self.parts.releases.live()
+        checkpoint = self._checkpoint(f"{name}-{live.id}")
+        source = Lessons(self._services(live), None, 0, [self.environment(skill) for skill in live.skills])
+        context = replace(self._context(name, minutes, 0, checkpoint, source), documents=texts)
+        candidate = self._work(learner, self.adapter(live), context, show)
+        checkpoint.clear()
+        return replace(candidate, change="consolidation", episodes=tuple(sorted(source.rests_on)))
 
     # Evaluation and release.
 

@@ -10,11 +10,13 @@ import pytest
 
 from llmagentos.agent import Agent
 from llmagentos.agentos import AgentOS
-from llmagentos.errors import ConfigError, NotFoundError, WithdrawnError
+from llmagentos.cycle import CONVERSATIONS
+from llmagentos.errors import ConfigError, LearningError, NotFoundError, WithdrawnError
 from llmagentos.learning.language.imitation import Imitation, ImitationSettings
 from llmagentos.learning.lessons import Lessons
-from llmagentos.learning.trainer import AdapterSettings
+from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer, from_transcript
 from llmagentos.learning.worked import expert_runs
+from llmagentos.records.document import Document
 from llmagentos.records.episode import Episode
 from llmagentos.records.generation import Sampling
 from llmagentos.records.release import Verdict
@@ -104,6 +106,34 @@ def test_people_reach_every_kind_of_learner(system: AgentOS, talk: Episode) -> N
     replayed = source.replay(8, 0)
     assert any(one.segments[-1] == system.engine.renderer.force("It is on its way.") for one in replayed)
     assert {corrected.id, corrected.shown, chat.shown} <= source.rests_on
+
+
+def test_corrected_conversations_are_learned_by_a_run_of_their_own(system: AgentOS, talk: Episode) -> None:
+    agent = Agent(system=system)
+    with pytest.raises(LearningError, match="Nobody has corrected a conversation yet"):
+        agent.learn(CONVERSATIONS, minutes=1)
+    given = system.give_feedback(talk.id, "correction", "It is on its way.")
+    right = system.episodes.get(given.shown).transcript
+    verdict = agent.learn(CONVERSATIONS, minutes=1)
+    (candidate,) = system.releases.candidates()
+    assert (candidate.change, verdict.candidate) == ("consolidation", candidate.id)
+    assert candidate.episodes == (given.shown,)
+    assert candidate.evidence["steps"] == 12
+    assert verdict.released, verdict.reason
+    trainer = AdapterTrainer(
+        system.engine.decoder, AdapterSettings(), start=system.cycle.adapter(system.releases.live())
+    )
+    bare = AdapterTrainer(system.engine.decoder, AdapterSettings())
+    after, before = (float(one.logprobs([from_transcript(right)])[0].detach().sum()) for one in (trainer, bare))
+    assert after > before
+    assert system.withdraw_feedback(given.id, "taken back")
+
+
+def test_reading_rests_on_the_corrections_that_it_replays(system: AgentOS, talk: Episode) -> None:
+    given = system.give_feedback(talk.id, "correction", "It is on its way.")
+    text = "the shop sells a lamp and a door and the order of the house " * 40
+    system.cycle.study([Document(str(n), f"/{n}.txt", "lamps", text, "x") for n in range(4)], 0.05)
+    assert [one.episodes for one in system.releases.candidates()] == [(given.shown,)]
 
 
 def test_withdrawn_feedback_is_learned_no_more_and_its_releases_are_marked(system: AgentOS) -> None:

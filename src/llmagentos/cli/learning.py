@@ -71,6 +71,8 @@ def learn(
 ) -> None:
     """Learn ENVIRONMENT from an expert where it has one, else from the agent's own rewarded runs.
 
+    `conversations` in its place learns what people corrected in `llmagentos chat`.
+
     A gate compares the candidate with every skill kept so far, on fresh tasks; only what passes goes live, and the
     verdict is kept either way. Ctrl-C stops cleanly: the same command goes on where it was.
     """

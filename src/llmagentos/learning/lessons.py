@@ -73,7 +73,7 @@ class Lessons:
         *,
         replays: bool = True,
     ) -> None:
-        """`env` is None for a learner that only reads; `kept` are the environments of the skills to be kept."""
+        """`env` is None for a learner that practises nothing; `kept` are the environments of the skills to be kept."""
         self._services, self._env, self._seed, self._kept, self._replays = services, env, seed, kept, replays
         self._stored: dict[str, list[Transcript]] = {}
         self.rests_on: set[str] = set()
@@ -83,7 +83,7 @@ class Lessons:
     def env(self) -> LanguageEnvironment:
         """The environment to be learned; `LearningError` where there is none."""
         if self._env is None:
-            raise LearningError("This learner reads documents; it has no environment to practise in.")
+            raise LearningError("There is no environment to practise in: only documents or conversations are learned.")
         return self._env
 
     def practice(self, adapter: FusedAdapter, asked: Practice) -> list[list[Episode]]:
@@ -140,8 +140,10 @@ class Lessons:
     def demonstrations(self, count: int, seed: int, brief: str = "") -> list[Transcript]:
         """What people corrected or showed, up to half of them, and fresh runs of the expert where there is one.
 
-        All are told what runs of the skill are told now, or `brief`.
+        All are told what runs of the skill are told now, or `brief`. Without an environment: corrected conversations.
         """
+        if self._env is None:
+            return _some(self._corrected(""), count, seed)
         brief = brief or self._brief(self.env)
         people = self._as_told(self._corrected(self.env.skill), brief)
         shown = self._shown(self.env, count - min(len(people), count // 2), seed, brief)

@@ -9,6 +9,7 @@ are told as little. It does not know rewards.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -40,6 +41,17 @@ class ImitationSettings:
     """Steps between evaluations on the development split; 0 leaves them out."""
     brief: bool = False
     """Told the name of the skill in place of its prompt, in learning and in the runs of the candidate."""
+
+
+PASSES = 12
+"""How often each of a few runs is seen."""
+
+
+def for_few(count: int) -> ImitationSettings:
+    """Settings for a handful of runs: some passes over them, as many runs of what is kept beside them."""
+    batch = min(4, count)
+    limit = math.ceil(PASSES * count / batch)
+    return ImitationSettings(AdapterSettings(learning_rate=5e-4), batch=batch, pool=count, limit=limit)
 
 
 class Imitation:
