@@ -6,8 +6,8 @@ Prints a table, writes benchmarks/results/beside_trl.json; every unit takes less
 Alike for both: the model, the bare start, the task, adapters of rank 16 on every linear layer, batch or group size,
 peak learning rate with a linear fall, clipping, the reward. TRL learns in fp32 (bf16 is slower here) and uses all
 cores; ours in fp32 and, as shipped, with eight-bit frozen weights, each for a third of TRL's minutes, practice
-included. TRL's planning steps, imports and loading are not counted. All play the same tasks of the
-report split greedily on our engine in fp32, ours as shipped in int8.
+included. TRL's imports and loading are not counted. All play the same tasks of the report split greedily on our engine
+in fp32, ours as shipped in int8.
 Units: `imitation` of the support desk's expert, TRL with the same runs as rows; `reinforcement` on the drills with
 groups of 8 and Dr. GRPO, whose worked examples in the prompt, which TRL has not, are switched off.
 Target: the success that TRL has at its end, in at most a third of its time.
@@ -111,7 +111,7 @@ UNITS = {
     "reinforcement": Unit(
         "Drills-v0?kind=lookup&level=1",
         "GRPO",
-        12.0,
+        24.0,
         Grpo(GrpoSettings(RATE, tasks=8, samples=8, epochs=1, replay=0, hinted=0, limit=100_000, patience=10_000)),
         prompts,
     ),

@@ -1,7 +1,7 @@
 """TRL's SFTTrainer and GRPOTrainer until their minutes are over. Arguments: folder of the model, threads.
 
-The number of steps is planned from the time of two steps that are thrown away, for the schedule of the learning rate,
-and nobody goes on after the minutes. The adapter is written in PEFT's format.
+The learning rate rises for the first steps and falls linearly with the time that is left, to a twentieth, as ours does
+with the steps that are left: no plan can be wrong. The adapter is written in PEFT's format.
 """
 
 import importlib.util
@@ -22,34 +22,41 @@ MARKING = Path(__file__).parents[2] / "src" / "llmagentos" / "environments" / "d
 """Needs nothing but Python, so that the reward is the same; its neighbours have names of libraries."""
 torch.set_num_threads(int(sys.argv[2]))
 TOKENIZER = AutoTokenizer.from_pretrained(sys.argv[1])
-TRIED = 2
-"""Steps from whose time the plan is made; the last one counts."""
+WARMING = 4
+"""Steps in which the learning rate rises."""
+FLOOR = 0.05
 
 
 class Budget(TrainerCallback):
-    """Ends training when its minutes are over and notes when each step ended."""
+    """Sets the learning rate by the time that is left and ends training when there is none."""
 
-    def __init__(self, minutes: float) -> None:
-        self.minutes = minutes
-        self.moments: list[float] = []
+    def __init__(self, minutes: float, learning_rate: float) -> None:
+        self.seconds, self.learning_rate = 60 * minutes, learning_rate
+        self.began, self.steps, self.spent = 0.0, 0, 0.0
 
     def on_train_begin(self, *given: Any, **more: Any) -> None:
-        self.moments = [time.perf_counter()]
+        self.began = time.perf_counter()
+
+    def on_step_begin(self, *given: Any, optimizer: Any, **more: Any) -> None:
+        left = 1 - (time.perf_counter() - self.began) / self.seconds
+        factor = min((self.steps + 1) / WARMING, max(FLOOR, left))
+        for group in optimizer.param_groups:
+            group["lr"] = factor * self.learning_rate
 
     def on_step_end(self, arguments: Any, state: Any, control: Any, **more: Any) -> None:
-        self.moments.append(time.perf_counter())
-        if self.moments[-1] - self.moments[0] >= 60 * self.minutes:
+        self.steps += 1
+        self.spent = time.perf_counter() - self.began
+        if self.spent >= self.seconds:
             control.should_training_stop = True
 
 
-def common(settings: dict[str, Any], steps: int, folder: str) -> dict[str, Any]:
+def common(settings: dict[str, Any], folder: str) -> dict[str, Any]:
     """What both trainers are told."""
     return {
         "output_dir": folder,
-        "max_steps": steps,
+        "max_steps": 100_000,
         "learning_rate": settings["learning_rate"],
-        "lr_scheduler_type": "linear",
-        "warmup_steps": max(1, round(0.06 * steps)),
+        "lr_scheduler_type": "constant",
         "max_grad_norm": settings["clip"],
         "weight_decay": 0.0,
         "bf16": False,
@@ -63,7 +70,7 @@ def common(settings: dict[str, Any], steps: int, folder: str) -> dict[str, Any]:
     }
 
 
-def made_for(method: str, rows: list[Any], settings: dict[str, Any], steps: int, folder: str, budget: Budget) -> Any:
+def made_for(method: str, rows: list[Any], settings: dict[str, Any], folder: str, budget: Budget) -> Any:
     """A trainer on fresh weights."""
     shared: dict[str, Any] = {
         "model": LlamaForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32),
@@ -71,7 +78,7 @@ def made_for(method: str, rows: list[Any], settings: dict[str, Any], steps: int,
         "peft_config": LoraConfig(r=settings["rank"], lora_alpha=settings["alpha"], target_modules="all-linear"),
         "callbacks": [budget],
     }
-    told = common(settings, steps, folder)
+    told = common(settings, folder)
     if method == "SFT":
         data = Dataset.from_dict({"input_ids": [row[0] for row in rows], "labels": [row[1] for row in rows]})
         more = {"max_length": None, "dataset_kwargs": {"skip_prepare_dataset": True}}
@@ -114,16 +121,12 @@ def rewards(completions: list[str], answer: list[str], **more: Any) -> list[floa
 def learn(method: str, rows: str, minutes: float, folder: str, settings: dict[str, Any]) -> dict[str, Any]:
     """Train on the rows of a JSON file; the adapter lies in `folder` then. Minutes are those of training alone."""
     given = json.loads(Path(rows).read_text())
-    trial = Budget(60.0)
-    made_for(method, given, settings, TRIED, folder, trial).train()
-    planned = max(TRIED, int(60 * minutes / (trial.moments[-1] - trial.moments[-2])))
-    budget = Budget(minutes)
-    trainer = made_for(method, given, settings, planned, folder, budget)
+    budget = Budget(minutes, settings["learning_rate"])
+    trainer = made_for(method, given, settings, folder, budget)
     trainer.train()
     trainer.save_model(folder)
     logged = [one["reward"] for one in trainer.state.log_history if "reward" in one]
-    spent = (budget.moments[-1] - budget.moments[0]) / 60
-    return {"steps": len(budget.moments) - 1, "planned": planned, "minutes": spent, "rewards": logged}
+    return {"steps": budget.steps, "minutes": budget.spent / 60, "rewards": logged}
 
 
 worker.serve(learn)
