@@ -12,7 +12,7 @@ from llmagentos.agent import Agent
 from llmagentos.agentos import AgentOS
 from llmagentos.cycle import CONVERSATIONS
 from llmagentos.errors import ConfigError, LearningError, NotFoundError, WithdrawnError
-from llmagentos.learning.language.imitation import Imitation, ImitationSettings
+from llmagentos.learning.language.imitation import PASSES, Imitation, ImitationSettings
 from llmagentos.learning.lessons import Lessons
 from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer, from_transcript
 from llmagentos.learning.worked import expert_runs
@@ -118,7 +118,7 @@ def test_corrected_conversations_are_learned_by_a_run_of_their_own(system: Agent
     (candidate,) = system.releases.candidates()
     assert (candidate.change, verdict.candidate) == ("consolidation", candidate.id)
     assert candidate.episodes == (given.shown,)
-    assert candidate.evidence["steps"] == 12
+    assert candidate.evidence["steps"] == PASSES
     assert verdict.released, verdict.reason
     trainer = AdapterTrainer(
         system.engine.decoder, AdapterSettings(), start=system.cycle.adapter(system.releases.live())

@@ -219,10 +219,14 @@ def test_released_adapter_is_computed_in_halves(build: Callable[..., TorchEngine
     released.serve("a", adapter, released=True)
     exact.serve("a", adapter if decoder.kernels is None else rounded)
     asked = [GenerationRequest(prompt, replace(DREAMY, seed=seed), "a") for seed in range(4) for prompt in PROMPTS]
-    ours, theirs = ([engine.submit(one) for one in asked] for engine in (released, exact))
+    if decoder.kernels is None:  # the last bits depend on the company there
+        ours, theirs = ([engine.submit(one).result(PATIENCE) for one in asked] for engine in (released, exact))
+    else:
+        futures = [[engine.submit(one) for one in asked] for engine in (released, exact)]
+        ours, theirs = ([future.result(PATIENCE) for future in each] for each in futures)
     for mine, other in zip(ours, theirs, strict=True):
-        assert mine.result(PATIENCE).tokens == other.result(PATIENCE).tokens
-        assert mine.result(PATIENCE).logprobs == other.result(PATIENCE).logprobs
+        assert mine.tokens == other.tokens
+        assert mine.logprobs == other.logprobs
     parts = 1 if decoder.kernels is None else 2
     assert released._adapter("a").memory * parts == adapter.memory
 

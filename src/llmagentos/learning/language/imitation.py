@@ -43,7 +43,7 @@ class ImitationSettings:
     """Told the name of the skill in place of its prompt, in learning and in the runs of the candidate."""
 
 
-PASSES = 12
+PASSES = 20
 """How often each of a few runs is seen."""
 
 
