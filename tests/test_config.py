@@ -12,10 +12,18 @@ from llmagentos.errors import ConfigError
 from llmagentos.models.products import check_device, choose_precision
 
 
-@pytest.mark.parametrize(("said", "meant"), [("", False), ("off", False), ("0", False), ("ON", True), ("1", True)])
+@pytest.mark.parametrize(("said", "meant"), [("", True), ("off", False), ("0", False), ("ON", True), ("1", True)])
 def test_constrained_is_a_switch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, meant: bool) -> None:
     monkeypatch.setenv("LLMAGENTOS_CONSTRAINED", said)
     assert load_settings(tmp_path).constrained is meant
+
+
+def test_replies_of_a_server_are_held_to_tools_only_when_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not load_settings(tmp_path, "remote:any").constrained
+    monkeypatch.setenv("LLMAGENTOS_CONSTRAINED", "on")
+    assert load_settings(tmp_path, "remote:any").constrained
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ class Settings:
     """Precision of the engine: auto, fp32, bf16 or int8 (`LLMAGENTOS_PRECISION`)."""
     kernels: Path | None = None
     """Folder of the engine's compiled kernels: in the home unless `LLMAGENTOS_KERNELS` says another, None for `off`."""
-    constrained: bool = False
+    constrained: bool = True
     """Whether agents say nothing but well-formed calls of the tools there are, or words (`LLMAGENTOS_CONSTRAINED`)."""
     remote: RemoteSettings | None = None
     """The server of models named `remote:NAME`; None where none is set."""
@@ -67,15 +67,16 @@ def load_settings(home: str | Path | None = None, model: str | None = None) -> S
     chosen = home or os.environ.get("LLMAGENTOS_HOME") or Path.home() / ".llmagentos"
     folder = Path(chosen).expanduser().resolve()
     kernels = os.environ.get("LLMAGENTOS_KERNELS") or str(folder / "kernels")
+    model = model or os.environ.get("LLMAGENTOS_MODEL") or DEFAULT_MODEL
     return Settings(
         home=folder,
-        model=model or os.environ.get("LLMAGENTOS_MODEL") or DEFAULT_MODEL,
+        model=model,
         embedding_model=os.environ.get("LLMAGENTOS_EMBEDDING_MODEL") or EMBEDDING_MODEL,
         threads=_threads(),
         device=os.environ.get("LLMAGENTOS_DEVICE") or "cpu",
         precision=os.environ.get("LLMAGENTOS_PRECISION") or "auto",
         kernels=None if kernels == "off" else Path(kernels).expanduser().resolve(),
-        constrained=_switch("LLMAGENTOS_CONSTRAINED"),
+        constrained=_switch("LLMAGENTOS_CONSTRAINED", default=not model.startswith("remote:")),
         remote=remote_settings(),
     )
 
@@ -87,8 +88,8 @@ def _threads() -> int:
     return int(value)
 
 
-def _switch(name: str) -> bool:
-    value = (os.environ.get(name) or "off").lower()
+def _switch(name: str, *, default: bool) -> bool:
+    value = (os.environ.get(name) or ("on" if default else "off")).lower()
     if value not in ("on", "off", "1", "0"):
         raise ConfigError(f"{name} is {value!r}; it is on or off.")
     return value in ("on", "1")

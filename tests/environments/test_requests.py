@@ -239,6 +239,34 @@ def test_conversations_are_played_turn_by_turn(tmp_path: Path) -> None:
         env.step("more")
 
 
+def test_every_call_gives_its_arguments_in_one_order(tmp_path: Path) -> None:
+    rows = [
+        {
+            "text": f"Send {n} of them, in red",
+            "call": {"send": dict([("many", n), ("how", [{"b": 1, "a": 2}])][:: 1 - n % 2 * 2])},
+        }
+        for n in range(150)
+    ]
+    described = [
+        {
+            "name": "send",
+            "parameters": {
+                "properties": {"how": {"items": {"properties": {"a": {}, "b": {}}}}, "many": {"type": "integer"}}
+            },
+        }
+    ]
+    (tmp_path / "tools.json").write_text(json.dumps(described), encoding="utf-8")
+    path = write(tmp_path / "t.jsonl", rows)
+    for options, first in (({}, "many"), ({"tools": str(tmp_path / "tools.json")}, "how")):
+        env = opened(path, **options)
+        for task in env.tasks("train", 20):
+            seen, _ = begun(env, task)
+            reply = env.expert(task)(seen)
+            assert next(iter(json.loads(reply)["send"])) == first
+            assert ('{"a": 2, "b": 1}' in reply) == bool(options)
+            assert env.step(reply)[4] == {"success": True, "lenient": True}
+
+
 def test_answers_in_words_need_no_tools(tmp_path: Path) -> None:
     rows = [{"question": f"What is {n} plus {n}?", "answer": str(2 * n)} for n in range(150)]
     env = opened(write(tmp_path / "t.jsonl", rows))

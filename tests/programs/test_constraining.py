@@ -133,3 +133,33 @@ def test_experts_say_nothing_that_is_not_allowed(constraints: Constraints, tiny_
             seen, _, terminated, truncated, _ = env.step(action)
             if terminated or truncated:
                 break
+
+
+PERSON = {"type": "object", "properties": {"name": {"type": "string"}, "friend": {"$ref": "#/$defs/person"}}}
+HARD: dict[str, dict[str, object]] = {
+    "reference into itself": {"properties": {"who": {"$ref": "#/$defs/person"}}, "$defs": {"person": PERSON}},
+    "reference to its root": {"properties": {"who": {"type": "object"}, "more": {"$ref": "#"}}},
+    "what a grammar leaves out": {"properties": {"who": {"not": {"type": "string"}}}},
+    "one of": {"properties": {"who": {"oneOf": [{"type": "object"}, {"type": "integer"}]}}},
+    "another document": {"properties": {"who": {"$ref": "https://example.org/person"}}},
+    "no type": {"properties": {"who": {"type": "dict"}}},
+    "a pattern that looks ahead": {"properties": {"who": {}, "number": {"type": "string", "pattern": "(?=x)y"}}},
+}
+
+
+@pytest.mark.parametrize("schema", HARD.values(), ids=HARD.keys())
+def test_any_schema_leaves_something_to_say(
+    constraints: Constraints, tiny_model: Path, schema: dict[str, object]
+) -> None:
+    tools = (*TOOLS, ToolSpec("gre~et/all", "", {"type": "object", **schema}))
+    renderer = Renderer(tiny_model)
+    assert follows(constraints, renderer, tools, render_call(ToolCall("gre~et/all", {"who": {"name": "Ann"}})))
+    assert follows(constraints, renderer, tools, render_call(ToolCall("wait", {})))
+    assert not follows(constraints, renderer, tools, render_call(ToolCall("refund", {"order": "B-7"})))
+
+
+def test_references_keep_their_meaning(constraints: Constraints, tiny_model: Path) -> None:
+    tools = (*TOOLS, ToolSpec("greet", "", {"type": "object", **HARD["reference into itself"]}))
+    for name, allowed in (("Bo", True), (3, False)):
+        call = render_call(ToolCall("greet", {"who": {"name": "Ann", "friend": {"name": name}}}))
+        assert follows(constraints, Renderer(tiny_model), tools, call) is allowed

@@ -281,7 +281,7 @@ def _check(found: Requests) -> None:
 
 
 def tools_of(cases: Iterable[Case]) -> tuple[ToolSpec, ...]:
-    """The tools that the cases call, with the arguments they are given; required is what every call has."""
+    """The tools that the cases call, with the arguments they are given, as first met; required: what all calls have."""
     calls: Counter[str] = Counter()
     types: defaultdict[str, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     given: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -295,8 +295,8 @@ def tools_of(cases: Iterable[Case]) -> tuple[ToolSpec, ...]:
             tool,
             parameters={
                 "type": "object",
-                "properties": {name: _schema(kinds) for name, kinds in sorted(types[tool].items())},
-                "required": [name for name, count in sorted(given[tool].items()) if count == calls[tool]],
+                "properties": {name: _schema(kinds) for name, kinds in types[tool].items()},
+                "required": [name for name, count in given[tool].items() if count == calls[tool]],
             },
         )
         for tool in sorted(calls)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -85,7 +86,7 @@ class RequestsEnvironment(LanguageEnvironment):
 
     def expert(self, task: Task) -> Policy:
         """Replies what is right, turn by turn."""
-        replies = iter([right_reply(turn) for turn in self.case(task).turns])
+        replies = iter([right_reply(turn, self._tools) for turn in self.case(task).turns])
         return lambda observation: next(replies, NOTHING_FITS)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
@@ -147,11 +148,26 @@ class RequestsEnvironment(LanguageEnvironment):
         return tuple(specs)
 
 
-def right_reply(turn: Turn) -> str:
-    """The one strictly right reply to a turn."""
-    if turn.call is not None:
-        return render_call(ToolCall(turn.call.name, turn.call.arguments))
-    return turn.words or NOTHING_FITS
+def right_reply(turn: Turn, tools: Sequence[ToolSpec] = ()) -> str:
+    """The one strictly right reply to a turn, its arguments in the order of their tool's schema.
+
+    One order for all requests is easier to learn than that of each row, and the one that replies are held to.
+    """
+    if turn.call is None:
+        return turn.words or NOTHING_FITS
+    schema = next((tool.parameters for tool in tools if tool.name == turn.call.name), {})
+    return render_call(ToolCall(turn.call.name, _in_order(turn.call.arguments, schema)))
+
+
+def _in_order(value: JSON, schema: JSON) -> JSON:
+    schema = schema if isinstance(schema, dict) else {}
+    if isinstance(value, list):
+        return [_in_order(one, schema.get("items")) for one in value]
+    properties = schema.get("properties")
+    if not isinstance(value, dict) or not isinstance(properties, dict):
+        return value
+    names = [name for name in properties if name in value] + [name for name in value if name not in properties]
+    return {name: _in_order(value[name], properties.get(name)) for name in names}
 
 
 def load(options: dict[str, JSON]) -> Requests:

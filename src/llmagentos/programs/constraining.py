@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 
 from llmagentos.records.generation import Grammar
 from llmagentos.records.identity import JSON
 from llmagentos.records.message import ToolSpec
 
-_AS_WE_WRITE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-"""Calls are held to the one spelling that prompts show and demonstrations have (`parsing.render_call`)."""
+_AS_WE_WRITE = {
+    "whitespace_flexible": False,
+    "item_separator": ", ",
+    "key_separator": ": ",
+    "lenient": True,
+    "coerce_one_of": True,
+}
+"""Calls are held to the one spelling that prompts show and demonstrations have (`parsing.render_call`), and to as much
+of a schema as a grammar can say: not, for one, that the items of an array differ."""
 _TEMPLATE = """start: CALLS | WORDS
 WORDS: /\\s*[^{\\s](.|\\n)*/
 """
@@ -23,11 +31,48 @@ WORDS: /\\s*[^{\\s](.|\\n)*/
 def call_grammar(tools: Sequence[ToolSpec]) -> Grammar:
     """A call `{"tool": {"argument": value}}` with the arguments that the tool's schema allows, or words.
 
-    Arguments that a schema does not name are not allowed unless it says so itself.
+    Arguments that a schema does not name are not allowed unless it says so itself. A schema that no grammar can follow,
+    such as one with a reference to another document, allows any arguments: the tool itself says what is wrong then.
     """
-    calls: list[JSON] = [_exactly({tool.name: {"additionalProperties": False, **tool.parameters}}) for tool in tools]
+    return _grammar([_call(tool, at) for at, tool in enumerate(tools)])
+
+
+def _grammar(calls: list[JSON]) -> Grammar:
     schema = {"x-guidance": _AS_WE_WRITE, "anyOf": calls}
     return Grammar("lark", _TEMPLATE.replace("CALLS", f"%json {json.dumps(schema)}"))
+
+
+def _call(tool: ToolSpec, at: int) -> JSON:
+    """The schema of a call of `tool`, which stands at place `at` of all."""
+    arguments = {"additionalProperties": False, **tool.parameters}
+    first, here = (_exactly({tool.name: _moved(arguments, _pointer(tool.name, place))}) for place in (0, at))
+    return here if _followed(json.dumps(first)) else _exactly({tool.name: {"type": "object"}})
+
+
+def _pointer(name: str, at: int) -> str:
+    """Where the schema of a tool's arguments lies in that of all calls (RFC 6901)."""
+    return f"#/anyOf/{at}/properties/{name.replace('~', '~0').replace('/', '~1')}"
+
+
+def _moved(schema: JSON, pointer: str) -> JSON:
+    """The schema with its references into itself leading to where it lies now."""
+    if isinstance(schema, list):
+        return [_moved(one, pointer) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    moved = {key: _moved(value, pointer) for key, value in schema.items()}
+    target = moved.get("$ref")
+    if isinstance(target, str) and target.startswith("#"):
+        moved["$ref"] = pointer + target[1:]
+    return moved
+
+
+@lru_cache(maxsize=4096)
+def _followed(call: str) -> bool:
+    """Whether a grammar can follow the schema of a call."""
+    from llguidance import LLMatcher
+
+    return not LLMatcher.validate_grammar(LLMatcher.grammar_from_lark(_grammar([json.loads(call)]).text))
 
 
 def _exactly(properties: dict[str, JSON]) -> JSON:
