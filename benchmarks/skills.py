@@ -56,6 +56,7 @@ from llmagentos.learning.language.preference import Preference, PreferenceSettin
 from llmagentos.learning.language.rejection_sampling import RejectionSampling, RejectionSamplingSettings
 from llmagentos.learning.trainer import AdapterSettings
 from llmagentos.learning.worked import worked_examples
+from llmagentos.releases.prompts import play_arguments
 
 if TYPE_CHECKING:
     from llmagentos.environments.language import LanguageEnvironment, Policy
@@ -225,6 +226,9 @@ class Unit:
             tell(f"  {name}: {problem}")
             return
         self._state.setdefault("adapters", {})[name] = candidate.artefacts[0].digest
+        read, constrained = self.system.store.blobs.get, self.system.settings.constrained
+        told = play_arguments(candidate.artefacts, self.env.skill, read, constrained=constrained)
+        self._state.setdefault("told", {})[name] = {**told, **self.brief}
         spent = (time.monotonic() - began) / 60
         self._measure(name, self._adapter(name), spent, steps=int(candidate.evidence["steps"]))
 
@@ -246,10 +250,12 @@ class Unit:
             policy = replace(policy, arguments={**policy.arguments, "examples": examples})
         if adapter is not None:
             cycle.engine.serve(SERVED, adapter)
-            policy = replace(policy, release=SERVED, adapter=SERVED, arguments={**policy.arguments, **self.brief})
+            policy = replace(policy, release=SERVED, adapter=SERVED, arguments=self._state["told"][name])
         episodes = cycle.rollouts.play(self.tasks, policy, labels={"purpose": "report"})
         measured = {**figures(episodes), **self._by_kind(episodes)}
-        self._state["stages"][name] = {**measured, "minutes": round(minutes, 2), "steps": steps}
+        unsure = self._state.get("told", {}).get(name, {}).get("abstain", {})
+        told = {"abstains below": round(unsure["below"], 4)} if unsure else {}
+        self._state["stages"][name] = {**measured, **told, "minutes": round(minutes, 2), "steps": steps}
         self._save()
         tell(f"  {name}: {success(episodes):.0%} strict, {lenient(episodes):.0%} lenient, {minutes:.1f} min")
 

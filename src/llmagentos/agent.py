@@ -18,14 +18,14 @@ from llmagentos.records.feedback import Feedback, FeedbackKind
 from llmagentos.records.generation import Sampling
 from llmagentos.records.identity import JSON
 from llmagentos.records.progress import Progress
-from llmagentos.records.release import Verdict
+from llmagentos.records.release import Release, Verdict
 from llmagentos.records.task import Split, Task
-from llmagentos.releases.prompts import brief_of, play_arguments
+from llmagentos.releases.prompts import play_arguments
 
 if TYPE_CHECKING:
-    from llmagentos.cycle import SkillReport
     from llmagentos.data.intake import Intake
     from llmagentos.environments.language import LanguageEnvironment
+    from llmagentos.evaluation.metrics import SkillReport
     from llmagentos.kernel.handle import ProcessHandle
     from llmagentos.models.card import ModelCard
     from llmagentos.records.fact import FactChange
@@ -229,7 +229,7 @@ class Agent:
         handle = self.system.kernel.submit(
             ProcessSpec(
                 program="react",
-                arguments=self._react(goal=task, tools=self._tool_specs()),
+                arguments=self._react(release, goal=task, tools=self._tool_specs()),
                 release=release.id,
                 adapter=adapter,
                 sampling=Sampling(max_tokens=max_tokens),
@@ -294,14 +294,14 @@ class Agent:
         else:
             release, adapter = self.system.serving()
             settings = sampling or Sampling(max_tokens=environment.reply_tokens, seed=seed)
-            brief = brief_of(release.manifest.artefacts, environment.skill, self.system.store.blobs.get)
-            arguments = self._react(brief) if program == "react" else {}
+            arguments = self._react(release, environment.skill) if program == "react" else {}
             policy = Policy(release.id, adapter, program, arguments, settings)
         rollouts = Rollouts(self.system.kernel)
         return Runs(tuple(rollouts.play(chosen, policy, stage=f"running {name}", on_progress=on_progress)))
 
-    def _react(self, brief: str = "", **arguments: JSON) -> dict[str, JSON]:
-        return {**arguments, **play_arguments(brief, constrained=self.system.settings.constrained)}
+    def _react(self, release: Release, skill: str = "", **arguments: JSON) -> dict[str, JSON]:
+        read, constrained = self.system.store.blobs.get, self.system.settings.constrained
+        return arguments | play_arguments(release.manifest.artefacts, skill, read, constrained=constrained)
 
     def _tool_specs(self) -> list[dict[str, Any]]:
         known = {spec.name: asdict(spec) for spec in self.system.toolbox.specs} if self.tools else {}

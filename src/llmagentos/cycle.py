@@ -16,9 +16,10 @@ from llmagentos.config import Settings
 from llmagentos.errors import AdapterError, ConfigError, GateError, LearningError
 from llmagentos.evaluation.divergence import REQUESTS, divergence
 from llmagentos.evaluation.gate import Gate, GateRules, KeptSkill
-from llmagentos.evaluation.metrics import Score, pair, score
+from llmagentos.evaluation.metrics import SkillReport, pair, score
 from llmagentos.evaluation.suite import JournalUses, Skill, SkillSuite
 from llmagentos.kernel.rollouts import Policy, Rollouts, Series
+from llmagentos.learning.abstention import weigh
 from llmagentos.learning.checkpoints import FileCheckpoint
 from llmagentos.learning.context import Learner, LearningContext
 from llmagentos.learning.lessons import Lessons, LessonServices
@@ -26,6 +27,7 @@ from llmagentos.learning.strategy import DISTILLING, PROBE_SAMPLES, PROBE_TASKS,
 from llmagentos.learning.worked import expert_runs, has_expert, prompt_share, same_prompt
 from llmagentos.models.adapters import FusedAdapter, from_peft, read_adapter
 from llmagentos.models.torch_engine import TorchEngine
+from llmagentos.records.calls import Abstention
 from llmagentos.records.episode import Episode
 from llmagentos.records.generation import Sampling
 from llmagentos.records.identity import JSON
@@ -34,7 +36,7 @@ from llmagentos.records.process import Limits
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Artefact, Candidate, Release, Verdict
 from llmagentos.records.task import Split
-from llmagentos.releases.prompts import brief_of, play_arguments
+from llmagentos.releases.prompts import abstention_artefact, brief_of, play_arguments
 
 if TYPE_CHECKING:
     from llmagentos.environments.language import LanguageEnvironment
@@ -78,25 +80,6 @@ class CycleSettings:
     """Tasks on which a kept skill is compared: a loss is smaller than a gain and needs more to be seen."""
     development_tasks: int = 24
     rules: GateRules = field(default_factory=GateRules)
-
-
-@dataclass(frozen=True, slots=True)
-class SkillReport:
-    """How a release does on a skill, on tasks that no choice has seen."""
-
-    skill: str
-    release: str
-    split: Split
-    score: Score
-    episodes: tuple[Episode, ...] = ()
-
-    def __str__(self) -> str:
-        strict, lenient = self.score.strict, self.score.lenient
-        return (
-            f"{self.skill} by {self.release}: {strict.estimate:.0%} strict "
-            f"[{strict.low:.0%}, {strict.high:.0%}], {lenient.estimate:.0%} lenient, "
-            f"{self.score.tasks} {self.split} tasks"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +147,7 @@ class Cycle:
         return [s for s in live.skills if s not in tried and not brief_of(live.manifest.artefacts, s, read)]
 
     def _arguments(self, skill: str, artefacts: tuple[Artefact, ...]) -> dict[str, JSON]:
-        brief = brief_of(artefacts, skill, self.parts.store.blobs.get)
-        return play_arguments(brief, constrained=self.parts.settings.constrained)
+        return play_arguments(artefacts, skill, self.parts.store.blobs.get, constrained=self.parts.settings.constrained)
 
     def evaluate(
         self,
@@ -278,11 +260,29 @@ class Cycle:
         kept = [self.environment(skill) for skill in live.skills if skill != env.skill]
         source = Lessons(self._services(live), env, seed, kept, replays=replay)
         context = self._context(env.skill, minutes, seed, checkpoint, source)
-        candidate = self._work(learner, start, context, on_progress)
+        candidate = self._abstaining(env, self._work(learner, start, context, on_progress), on_progress)
         candidate = replace(candidate, episodes=tuple(sorted({*candidate.episodes, *source.rests_on})))
         self.parts.releases.add_candidate(candidate)
         checkpoint.clear()
         return candidate
+
+    def _abstaining(self, env: LanguageEnvironment, candidate: Candidate, show: OnProgress) -> Candidate:
+        """The candidate with what its runs say where they are unsure, if the environment has words for that."""
+        if not env.abstention:
+            return candidate
+        live, name = self.parts.releases.live(), f"weighed:{candidate.id}"
+        told = self._arguments(env.skill, (*live.manifest.artefacts, *candidate.artefacts))
+        self.engine.serve(name, self.candidate_adapter(candidate))
+        try:
+            policy = replace(self.policy(env, live), release=candidate.id, adapter=name, arguments=told)
+            weighed = weigh(env, self.rollouts, policy, show)
+        finally:
+            self.engine.unload_adapter(name)
+        show(Progress(f"abstention: {env.skill}", 1, 1, note=str(weighed)))
+        found = weighed.abstention or Abstention(0.0, env.abstention)
+        artefact = abstention_artefact(env.skill, found, self.parts.store.blobs.put)
+        evidence = {**candidate.evidence, "abstention": weighed.evidence}
+        return replace(candidate, artefacts=(*candidate.artefacts, artefact), evidence=evidence)
 
     def study(self, documents: Sequence[Document], minutes: float, on_progress: OnProgress = _quiet) -> Verdict:
         """Read documents by language modelling: a consolidation, released only when no skill suffers by it."""

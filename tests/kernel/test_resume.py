@@ -240,12 +240,13 @@ def interrupted(build: Any, spec: ProcessSpec, hold: Hold | None = None, **optio
     hold.crash(kernel)
 
 
-@pytest.mark.parametrize("constrained", [False, True])
-def test_resumed_run_equals_the_uninterrupted_one(build: Any, store: Any, constrained: bool) -> None:
+@pytest.mark.parametrize(
+    "arguments", [{}, {"constrained": True}, {"abstain": {"below": 0.5, "words": "unsure"}}], ids=lambda one: str(one)
+)
+def test_resumed_run_equals_the_uninterrupted_one(build: Any, store: Any, arguments: dict[str, Any]) -> None:
     from llmagentos.kernel.kernel import Kernel
 
     task = Task("Counter-v0", 5, options={"turns": 4})
-    arguments = {"constrained": constrained}
     spec = ProcessSpec("react", arguments, task=task, sampling=Sampling(seed=9, temperature=1.0))
     whole = build(lambda prompt: f"n{len(prompt)}").submit(spec).result(10)
 
@@ -269,7 +270,8 @@ def test_resumed_run_equals_the_uninterrupted_one(build: Any, store: Any, constr
     requests = again._interpreter._answers._services.engine.requests
     assert len(requests) == 2
     assert all([tool.name for tool in request.tools] == ["open_door"] for request in requests)
-    assert all((request.sampling.grammar is not None) == constrained for request in requests)
+    assert all((request.sampling.grammar is not None) == ("constrained" in arguments) for request in requests)
+    assert [step.action == "unsure" for step in whole.steps] == ["abstain" in arguments] * 4
     assert store.processes.get(handle.id).state == "finished"
 
 

@@ -51,6 +51,10 @@ class LanguageEnvironment(gymnasium.Env[str, str]):
     replayable: bool = True
     """Whether `reset` with the same seed and options and the same actions give the same observations."""
 
+    abstention: str = ""
+    """The words that are right where no action is, in environments where that can be; empty elsewhere. An agent that is
+    unsure may say them (see `learning.abstention`)."""
+
     def __init__(self, name: str) -> None:
         self.name = name
         self.skill = name

@@ -19,6 +19,7 @@ from llmagentos.errors import GateError
 from llmagentos.evaluation.statistics import wilson_interval
 from llmagentos.records.episode import Episode
 from llmagentos.records.release import Interval
+from llmagentos.records.task import Split
 from llmagentos.records.transcript import TRAINABLE
 
 _NOT_PLAYED = ("cancelled", "unknown")
@@ -45,6 +46,25 @@ class Score:
     """Mean wall time of an episode."""
     outcomes: dict[str, int] = field(default_factory=dict)
     """Episodes by outcome, those not counted included."""
+
+
+@dataclass(frozen=True, slots=True)
+class SkillReport:
+    """How a release does on a skill, on tasks that no choice has seen."""
+
+    skill: str
+    release: str
+    split: Split
+    score: Score
+    episodes: tuple[Episode, ...] = ()
+
+    def __str__(self) -> str:
+        strict, lenient = self.score.strict, self.score.lenient
+        return (
+            f"{self.skill} by {self.release}: {strict.estimate:.0%} strict "
+            f"[{strict.low:.0%}, {strict.high:.0%}], {lenient.estimate:.0%} lenient, "
+            f"{self.score.tasks} {self.split} tasks"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -223,7 +223,7 @@ class Answers:
         if call.forced is not None:
             return self._force(process, number, engine, call.forced)
         emitter = None
-        if process.emit is not None:
+        if process.emit is not None and call.abstain is None:
             emitter = process.emitter = TextEmitter(engine.renderer.decode, sampling.stop, process.emit)
         request = GenerationRequest(tuple(run.tokens), sampling, info.adapter, run.tools)
         future = engine.submit(request, emitter.push if emitter else None)
@@ -241,22 +241,32 @@ class Answers:
         return reply
 
     def _take_completion(self, process: Process, number: int, call: Generate, completion: Completion) -> Reply:
-        assert self._services.engine is not None
+        engine = self._services.engine
+        assert engine is not None
+        if call.abstain is not None and completion.probability < call.abstain.below:
+            said = engine.renderer.force(call.abstain.words)
+            completion = replace(
+                completion, tokens=said.tokens, text=call.abstain.words, logprobs=None, finish="abstained"
+            )
         reply = self._reply(process, number, completion)
-        run = process.run
-        run.add_sampled(completion, self._services.engine.renderer.end_of_turn, run.grammar(call))
+        self._add_said(process.run, call, completion)
         if process.emitter is not None:
             process.emitter.finish(completion.text)
             process.emitter = None
+        elif process.emit is not None:
+            TextEmitter(engine.renderer.decode, (), process.emit).finish(completion.text)
         return reply
 
     def _add_reply(self, run: Run, recorded: RecordedCall) -> None:
-        engine, completion = self._services.engine, recorded.reply
         call = msgspec.convert(recorded.body["call"], Generate)
         run.tell(call.tools)
-        if call.forced is not None:
+        self._add_said(run, call, recorded.reply)
+
+    def _add_said(self, run: Run, call: Generate, completion: Completion) -> None:
+        if call.forced is not None or completion.finish == "abstained":
             run.add_forced(Segment("demonstration", completion.tokens))
         else:
+            engine = self._services.engine
             end = engine.renderer.end_of_turn if engine is not None else -1
             run.add_sampled(completion, end, run.grammar(call))
 

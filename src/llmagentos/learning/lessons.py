@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from llmagentos.errors import LearningError
 from llmagentos.experience.feedback import Judged
 from llmagentos.kernel.rollouts import Policy, Rollouts
+from llmagentos.learning.abstention import without
 from llmagentos.learning.context import Briefing, Corrected, Practice, Score
 from llmagentos.learning.general import REQUESTS
 from llmagentos.learning.worked import (
@@ -255,7 +256,7 @@ class Lessons:
         sampling = replace(usual.sampling, max_tokens=length, temperature=temperature, top_p=1.0, seed=seed)
         services.engine.serve(name, adapter)
         try:
-            arguments = {**usual.arguments, **(more or {})}
+            arguments = without(usual.arguments) | (more or {})
             policy = replace(usual, release="practice", adapter=name, sampling=sampling, arguments=arguments)
             return services.rollouts.play(tasks, policy, samples=samples, labels={"purpose": purpose})
         finally:

@@ -13,7 +13,7 @@ import msgspec
 
 from llmagentos.programs.opening import opening
 from llmagentos.programs.parsing import parse_call
-from llmagentos.records.calls import Act, CallTool, Generate, Observation, Observe, ProgramRun, SystemCall
+from llmagentos.records.calls import Abstention, Act, CallTool, Generate, Observation, Observe, ProgramRun, SystemCall
 from llmagentos.records.identity import JSON
 from llmagentos.records.message import Message, ToolSpec
 
@@ -25,19 +25,22 @@ def react(
     examples: Sequence[Sequence[str]] = (),
     constrained: bool = False,
     brief: str = "",
+    abstain: dict[str, JSON] | None = None,
 ) -> ProgramRun:
     """Play the environment, or reach a person's `goal` without one; returns the last reply.
 
     `tools` are specifications of the system's tools as JSON. `examples` are worked conversations
     `[observation, reply, observation, reply, ...]`, shown before the first observation. `constrained` keeps the model
     from saying anything but a well-formed call or words. `brief` is all that an environment's player is told in the
-    place of instructions and tools, where the weights have learned them.
+    place of instructions and tools, where the weights have learned them. `abstain` is an `Abstention` as JSON: what is
+    said to an environment in the place of an unsure reply.
     """
     own = tuple(msgspec.convert(spec, ToolSpec) for spec in tools)
     if goal:
         return (yield from _reach(goal, own, instructions, examples, constrained))
     seen = yield from Observe()
-    return (yield from play(seen, own, instructions, examples, constrained, brief))
+    unsure = msgspec.convert(abstain, Abstention) if abstain else None
+    return (yield from play(seen, own, instructions, examples, constrained, brief, abstain=unsure))
 
 
 def play(
@@ -48,6 +51,7 @@ def play(
     constrained: bool = False,
     brief: str = "",
     expert: Callable[[str], str] | None = None,
+    abstain: Abstention | None = None,
 ) -> Generator[SystemCall[Any], Any, str]:
     """Play until the environment ends; with `expert` every reply is its action instead of the model's."""
     theirs = {tool.name for tool in seen.tools}
@@ -60,7 +64,7 @@ def play(
     observation = seen.text
     while True:
         forced = expert(observation) if expert else None
-        reply = yield from Generate(new, tools=told, constrained=constrained, forced=forced)
+        reply = yield from Generate(new, tools=told, constrained=constrained, forced=forced, abstain=abstain)
         told = None
         call = parse_call(reply.text, names).call
         if call is not None and call.name in system:

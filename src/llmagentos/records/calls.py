@@ -28,6 +28,15 @@ class SystemCall(Generic[ReplyT]):
 
 
 @dataclass(frozen=True)
+class Abstention:
+    """What is said in the place of a reply that the model was not sure of."""
+
+    below: float
+    """Probability of a whole reply, in [0, 1], below which it is not said."""
+    words: str
+
+
+@dataclass(frozen=True)
 class Generate(SystemCall[Completion]):
     """Append `messages` to the transcript and let the model take the assistant's turn."""
 
@@ -41,6 +50,8 @@ class Generate(SystemCall[Completion]):
     """Let the model say nothing but a well-formed call of one of the tools, or words."""
     forced: str | None = None
     """When given, nothing is sampled: the text is the reply, recorded as a demonstration."""
+    abstain: Abstention | None = None
+    """When given, an unsure reply is not said; what is said instead is recorded as a demonstration."""
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,13 @@ It does not know which engine answers.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from llmagentos.records.message import ToolSpec
 
-FinishReason: TypeAlias = Literal["stop", "length", "cancelled"]
+FinishReason: TypeAlias = Literal["stop", "length", "cancelled", "abstained"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,11 @@ class Completion:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     """Prompt tokens whose keys and values were not computed again."""
+
+    @property
+    def probability(self) -> float:
+        """Of the whole reply, in [0, 1]; 1 where the engine has no log-probabilities."""
+        return math.exp(sum(self.logprobs)) if self.logprobs is not None else 1.0
 
 
 @dataclass(slots=True)
