@@ -40,13 +40,12 @@ from measuring import (
 from llmagentos.agentos import AgentOS
 from llmagentos.config import load_settings
 from llmagentos.demo import success
-from llmagentos.evaluation.divergence import REQUESTS, divergence
+from llmagentos.evaluation.divergence import divergence, general_prompts
 from llmagentos.kernel.rollouts import Series
 from llmagentos.learning.language.imitation import Imitation, ImitationSettings
 from llmagentos.learning.language.policy_gradient import PolicyGradient, PolicyGradientSettings
 from llmagentos.learning.trainer import AdapterSettings
 from llmagentos.learning.worked import expert_runs
-from llmagentos.records.message import Message
 
 if TYPE_CHECKING:
     from llmagentos.environments.language import LanguageEnvironment
@@ -133,20 +132,15 @@ class Seed:
             for env in (self.old, self.new)
         ]
         old, new = cycle.rollouts.play_together(series)
-        decoder = cycle.engine.decoder
+        decoder, general = cycle.engine.decoder, general_prompts(cycle.engine.renderer)
         drills = [one.transcript for one in expert_runs(self.new, cycle.rollouts, self.new.tasks("report", 24))]
         prompts = [one.tokens[: one.trainable.index(True) + 1] for one in drills]
         return {
             "old": round(success(old), 4),
             "new": round(success(new), 4),
             "KL on the new task": round(divergence(decoder, adapter, start, prompts), 5),
-            "KL on general requests": round(divergence(decoder, adapter, start, self._general()), 5),
+            "KL on general requests": round(divergence(decoder, adapter, start, general), 5),
         }
-
-    def _general(self) -> list[tuple[int, ...]]:
-        renderer = self.system.cycle.engine.renderer
-        parts = [renderer.render((Message("user", text),), first=True) for text in REQUESTS]
-        return [tuple(token for part in each for token in part.tokens) for each in parts]
 
 
 def measure(folder: Path, shared: Path, settings: JSON) -> JSON:

@@ -59,7 +59,7 @@ WAYS = ("cycle", "sequential", "joint")
 SKILLS = {
     "support desk": ("SupportDesk-v0", ""),
     "banking": ("Requests-v0", "clinc-banking"),
-    "function calls": ("FunctionCalling-v0?category=simple", ""),
+    "function calls": ("FunctionCalling-v0?category=simple,multiple", ""),
     "restaurants": ("Requests-v0", "restaurants8k"),
     "walking": ("GridWorld-v0?level=1&size=5", ""),
     "travel": ("Requests-v0", "clinc-travel"),
@@ -189,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what is missing, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--way", nargs="+", choices=WAYS, default=list(WAYS))
-    parser.add_argument("--minutes", type=float, default=2.5, help="of learning each skill")
+    parser.add_argument("--minutes", type=float, default=2.0, help="of learning each skill")
     parser.add_argument("--tasks", type=int, default=50, help="held-out tasks of a skill")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=DATA, help="where CLINC150 and RESTAURANTS-8K lie")

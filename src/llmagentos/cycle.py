@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from llmagentos.config import Settings
 from llmagentos.errors import AdapterError, ConfigError, GateError, LearningError
-from llmagentos.evaluation.divergence import REQUESTS, divergence
+from llmagentos.evaluation.divergence import divergence, general_prompts
 from llmagentos.evaluation.gate import Gate, GateRules, KeptSkill
 from llmagentos.evaluation.metrics import SkillReport, pair, score
 from llmagentos.evaluation.suite import JournalUses, Skill, SkillSuite
@@ -24,19 +24,18 @@ from llmagentos.learning.checkpoints import FileCheckpoint
 from llmagentos.learning.context import Learner, LearningContext
 from llmagentos.learning.lessons import Lessons, LessonServices
 from llmagentos.learning.strategy import DISTILLING, PROBE_SAMPLES, PROBE_TASKS, Choice, choose, learner_named
+from llmagentos.learning.tempering import SHARE, between, only_harmed, tempered
 from llmagentos.learning.worked import expert_runs, has_expert, prompt_share, same_prompt
-from llmagentos.models.adapters import FusedAdapter, from_peft, read_adapter
+from llmagentos.models.adapters import FusedAdapter, from_peft, read_adapter, write_adapter
 from llmagentos.models.torch_engine import TorchEngine
-from llmagentos.records.calls import Abstention
 from llmagentos.records.episode import Episode
 from llmagentos.records.generation import Sampling
 from llmagentos.records.identity import JSON
-from llmagentos.records.message import Message
 from llmagentos.records.process import Limits
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Artefact, Candidate, Release, Verdict
 from llmagentos.records.task import Split
-from llmagentos.releases.prompts import abstention_artefact, brief_of, play_arguments
+from llmagentos.releases.prompts import brief_of, play_arguments
 
 if TYPE_CHECKING:
     from llmagentos.environments.language import LanguageEnvironment
@@ -200,7 +199,12 @@ class Cycle:
         )
         for warning in candidate.evidence.get("warnings", ()):
             on_progress(Progress(WATCHING, 1, 1, note=warning))
-        return self.decide(candidate, on_progress=on_progress)
+        verdict = self.decide(candidate, on_progress=on_progress)
+        if start is None or not only_harmed(candidate, verdict):
+            return verdict
+        on_progress(Progress(f"tempering: {env.skill}", 1, 1, note=f"{verdict.reason} Trying {SHARE:.0%} of the step."))
+        milder = tempered(candidate, between(start, self.candidate_adapter(candidate)), self._stored)
+        return self.decide(self._abstaining(env, milder, on_progress), on_progress=on_progress)
 
     def _waiting(self, skill: str, learner: str, live: Release) -> Candidate | None:
         """A candidate that was learned from the live release and not judged, because somebody interrupted the gate."""
@@ -279,10 +283,7 @@ class Cycle:
         finally:
             self.engine.unload_adapter(name)
         show(Progress(f"abstention: {env.skill}", 1, 1, note=str(weighed)))
-        found = weighed.abstention or Abstention(0.0, env.abstention)
-        artefact = abstention_artefact(env.skill, found, self.parts.store.blobs.put)
-        evidence = {**candidate.evidence, "abstention": weighed.evidence}
-        return replace(candidate, artefacts=(*candidate.artefacts, artefact), evidence=evidence)
+        return weighed.applied(candidate, self.parts.store.blobs.put)
 
     def study(self, documents: Sequence[Document], minutes: float, on_progress: OnProgress = _quiet) -> Verdict:
         """Read documents by language modelling: a consolidation, released only when no skill suffers by it."""
@@ -355,7 +356,8 @@ class Cycle:
             series = [one for match in matches for one in match.series.values()]
             episodes = iter(self.rollouts.play_together(series, on_progress=on_progress))
             runs = [{player: next(episodes) for player in match.series} for match in matches]
-            moved = self._divergence(adapter, live)
+            general = general_prompts(self.engine.renderer)
+            moved = divergence(self.engine.decoder, adapter, self.adapter(live), general)
         finally:
             self.engine.unload_adapter(name)
         target, kept = None, []
@@ -393,17 +395,6 @@ class Cycle:
             matches.append(_Match(skill, series, best))
         return matches
 
-    def _divergence(self, adapter: FusedAdapter, live: Release) -> float:
-        """KL from the live release on general requests, which belong to no skill."""
-        renderer = self.engine.renderer
-        sequences = [
-            tuple(
-                token for segment in renderer.render((Message("user", text),), first=True) for token in segment.tokens
-            )
-            for text in REQUESTS
-        ]
-        return divergence(self.engine.decoder, adapter, self.adapter(live), sequences)
-
     # Parts of the above.
 
     def adapter(self, release: Release) -> FusedAdapter | None:
@@ -430,6 +421,9 @@ class Cycle:
                 f"the engine serves {self.parts.settings.model}."
             )
         return from_peft(tensors, settings, decoder.config).to(decoder.dtype, decoder.device)
+
+    def _stored(self, adapter: FusedAdapter) -> str:
+        return self.parts.store.blobs.put(write_adapter(adapter, self.engine.decoder.config, self.parts.settings.model))
 
     def _serve(self, release: Release) -> str | None:
         adapter = None if release.id in self.engine.adapters else self.adapter(release)

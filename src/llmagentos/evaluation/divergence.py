@@ -17,6 +17,8 @@ from llmagentos.models.adapters import BatchAdapters, FusedAdapter
 from llmagentos.models.arithmetic import arithmetic
 from llmagentos.models.decoder import Decoder
 from llmagentos.models.packing import TreeAttention, pack
+from llmagentos.models.rendering import Renderer
+from llmagentos.records.message import Message
 
 REQUESTS: tuple[str, ...] = (
     "What is the capital of Italy?",
@@ -35,6 +37,12 @@ REQUESTS: tuple[str, ...] = (
 """General requests that belong to no skill: what an agent should still answer as before."""
 POSITIONS = 12
 """Last tokens of each sequence that are compared: in a chat these are the words that the answer begins with."""
+
+
+def general_prompts(renderer: Renderer) -> list[tuple[int, ...]]:
+    """The general requests as the model sees them, each up to where its answer begins."""
+    rendered = [renderer.render((Message("user", text),), first=True) for text in REQUESTS]
+    return [tuple(token for segment in segments for token in segment.tokens) for segments in rendered]
 
 
 @arithmetic

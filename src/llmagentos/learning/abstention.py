@@ -20,6 +20,8 @@ from llmagentos.records.calls import Abstention
 from llmagentos.records.episode import Episode
 from llmagentos.records.identity import JSON
 from llmagentos.records.progress import Progress
+from llmagentos.records.release import Candidate
+from llmagentos.releases.prompts import abstention_artefact
 
 TASKS = 500
 """Most development tasks that the threshold is chosen on."""
@@ -47,6 +49,13 @@ class Weighed:
         """As a candidate reports it."""
         found = {name: getattr(self, name) for name in ("tasks", "before", "after", "gained", "lost")}
         return {"below": self.abstention.below if self.abstention else 0.0, **found}
+
+    def applied(self, candidate: Candidate, store: Callable[[bytes], str]) -> Candidate:
+        """The candidate with this threshold as an artefact of its own, also where it is to replace one with none."""
+        artefact = abstention_artefact(candidate.skill, self.abstention or Abstention(0.0, ""), store)
+        others = [one for one in candidate.artefacts if one.name != artefact.name]
+        evidence = {**candidate.evidence, "abstention": self.evidence}
+        return replace(candidate, artefacts=(*others, artefact), evidence=evidence)
 
     def __str__(self) -> str:
         if self.abstention is None:

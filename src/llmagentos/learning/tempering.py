@@ -1,0 +1,53 @@
+"""Part of a step where the whole one did harm: an adapter between the live one and a refused candidate's.
+
+In: the adapter that was learned from, the one that was learned, and why it was refused. Out: one between them.
+It does not know how a verdict is reached, nor what is tried next.
+
+Weights between a model and its fine-tuned self keep most of what either can do (WiSE-FT, Wortsman et al. 2022, arXiv
+2109.01903, equation 1); here the two factors of each low-rank product are interpolated.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from llmagentos.models.adapters import FusedAdapter
+from llmagentos.models.arithmetic import arithmetic
+from llmagentos.records.identity import new_id
+from llmagentos.records.release import Candidate, Verdict
+
+SHARE = 0.5
+"""Of the way from the live adapter to the refused one."""
+TEMPERED = "tempered"
+"""In a candidate's evidence: of which one it is a part, and how much."""
+
+
+def only_harmed(candidate: Candidate, verdict: Verdict) -> bool:
+    """Whether a candidate was refused although it had learned what it should, and is a whole step yet."""
+    gains = [check.passed for check in verdict.checks if check.rule == "gain"]
+    return not verdict.released and bool(gains) and all(gains) and TEMPERED not in candidate.evidence
+
+
+@arithmetic
+def between(start: FusedAdapter, end: FusedAdapter, share: float = SHARE) -> FusedAdapter:
+    """The adapter at `share` (0 to 1) of the way from `start` to `end`, which was trained from it."""
+    pairs = {}
+    for key, (a, b) in end.pairs.items():
+        first_a, first_b = start.pairs[key]
+        pairs[key] = (first_a.lerp(a, share), first_b.lerp(b, share))
+    return FusedAdapter(end.rank, end.alpha, pairs)
+
+
+def tempered(candidate: Candidate, adapter: FusedAdapter, store: Callable[[FusedAdapter], str]) -> Candidate:
+    """A new candidate like a refused one, with `adapter`, whose digest `store` gives, in the place of its own."""
+    digest = store(adapter)
+    artefacts = [replace(one, digest=digest) if one.kind == "adapter" else one for one in candidate.artefacts]
+    return replace(
+        candidate,
+        id=new_id("candidate"),
+        artefacts=tuple(artefacts),
+        evidence={**candidate.evidence, TEMPERED: {"from": candidate.id, "share": SHARE}},
+        created=time.time(),
+    )
