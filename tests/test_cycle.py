@@ -19,6 +19,7 @@ from llmagentos.errors import AdapterError, ConfigError, GateError, LearningErro
 from llmagentos.evaluation.gate import GateRules
 from llmagentos.learning.context import Learning, LearningContext
 from llmagentos.learning.language.imitation import Imitation, ImitationSettings
+from llmagentos.learning.tempering import between
 from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer, from_transcript
 from llmagentos.models.adapters import FusedAdapter, new_adapter, write_adapter
 from llmagentos.models.decoder import Decoder
@@ -166,6 +167,24 @@ def test_candidate_that_gains_and_damages_is_refused(
         one.transcript.tokens for one in played
     ]
     assert success(cycle, LIGHT) == 0
+
+
+def test_half_of_a_harmful_step_is_tried(system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter]) -> None:
+    learn(cycle, DOOR, taught["door"])
+    door, both = taught["door"], taught["both"]
+    beyond = between(door, both, 2.0)
+    assert beyond is not None
+    events: list[Progress] = []
+    verdict = learn(cycle, LIGHT, beyond, on_progress=events.append)
+    refused, released = system.releases.verdicts()[-2:]
+    assert (refused.released, released) == (False, verdict)
+    assert verdict.released, verdict.reason
+    assert any(event.stage.startswith("tempering") and DOOR in event.note for event in events)
+    assert (success(cycle, DOOR), success(cycle, LIGHT)) == (1, 1)
+    live = cycle.adapter(system.releases.live())
+    assert live is not None
+    for key, pair in both.pairs.items():
+        assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(live.pairs[key], pair, strict=True))
 
 
 def test_candidate_that_keeps_what_was_known_is_released(

@@ -200,11 +200,12 @@ class Cycle:
         for warning in candidate.evidence.get("warnings", ()):
             on_progress(Progress(WATCHING, 1, 1, note=warning))
         verdict = self.decide(candidate, on_progress=on_progress)
-        if start is None or not only_harmed(candidate, verdict):
+        part = between(start, self.candidate_adapter(candidate)) if only_harmed(candidate, verdict) else None
+        if part is None:
             return verdict
         on_progress(Progress(f"tempering: {env.skill}", 1, 1, note=f"{verdict.reason} Trying {SHARE:.0%} of the step."))
-        milder = tempered(candidate, between(start, self.candidate_adapter(candidate)), self._stored)
-        return self.decide(self._abstaining(env, milder, on_progress), on_progress=on_progress)
+        milder = self._abstaining(env, tempered(candidate, part, self._stored), on_progress)
+        return self.decide(milder, on_progress=on_progress)
 
     def _waiting(self, skill: str, learner: str, live: Release) -> Candidate | None:
         """A candidate that was learned from the live release and not judged, because somebody interrupted the gate."""

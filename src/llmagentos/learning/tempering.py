@@ -12,6 +12,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
+
+from torch import Tensor
 
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.models.arithmetic import arithmetic
@@ -31,13 +34,13 @@ def only_harmed(candidate: Candidate, verdict: Verdict) -> bool:
 
 
 @arithmetic
-def between(start: FusedAdapter, end: FusedAdapter, share: float = SHARE) -> FusedAdapter:
-    """The adapter at `share` (0 to 1) of the way from `start` to `end`, which was trained from it."""
-    pairs = {}
-    for key, (a, b) in end.pairs.items():
-        first_a, first_b = start.pairs[key]
-        pairs[key] = (first_a.lerp(a, share), first_b.lerp(b, share))
-    return FusedAdapter(end.rank, end.alpha, pairs)
+def between(start: FusedAdapter | None, end: FusedAdapter, share: float = SHARE) -> FusedAdapter | None:
+    """The adapter at `share` (0 to 1) of the way from `start` to `end`; None where `end` cannot come from `start`."""
+    if start is None or (start.rank, start.alpha) != (end.rank, end.alpha) or start.pairs.keys() != end.pairs.keys():
+        return None
+    ways = {key: zip(pair, end.pairs[key], strict=True) for key, pair in start.pairs.items()}
+    pairs = {key: tuple(first.lerp(last, share) for first, last in way) for key, way in ways.items()}
+    return FusedAdapter(end.rank, end.alpha, cast("dict[tuple[int, str], tuple[Tensor, Tensor]]", pairs))
 
 
 def tempered(candidate: Candidate, adapter: FusedAdapter, store: Callable[[FusedAdapter], str]) -> Candidate:
