@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from llmagentos.cycle import WATCHING, Cycle
+from llmagentos.cycle import CONVERSATIONS, WATCHING, Cycle
 from llmagentos.errors import ConfigError, LLMAgentOSError
-from llmagentos.learning.prospects import Prospect, assess, best_of
+from llmagentos.learning.prospects import Prospect, assess, best_of, conversations
 from llmagentos.learning.worked import has_expert
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Verdict
@@ -42,7 +42,8 @@ class Account:
         lines = [f"# Learning unattended, {self.minutes:.1f} minutes", "", "## What was looked at", ""]
         for one in sorted(self.prospects, key=lambda prospect: -prospect.gain):
             hope = f"expected gain {100 * one.gain:.0f} points" if one.learner else "nothing to learn from"
-            lines.append(f"- **{one.skill}**: {one.success:.0%} of own runs succeed; {one.reason}; {hope}.")
+            known = f"{one.success:.0%} of own runs succeed; " if one.played else ""
+            lines.append(f"- **{one.skill}**: {known}{one.reason}; {hope}.")
         lines += [f"- {skill} was left out: {why}" for skill, why in self.left_out]
         lines += ["", "## What was done", ""]
         if self.chosen is None:
@@ -97,15 +98,16 @@ class Autonomy:
         parts = self._cycle.parts
         known = [*skills, *parts.releases.live().skills, *parts.episodes.skills()]
         names = [name for name in dict.fromkeys(known) if name]
-        if not names:
+        unheeded = self._cycle.unheeded()
+        if not names and not unheeded:
             raise ConfigError(
                 "There is no skill to learn yet. Run an environment first (llmagentos run SupportDesk-v0 --tasks 4), "
                 "or name one: llmagentos learn SupportDesk-v0"
             )
-        found: list[Prospect] = []
+        found = [conversations(CONVERSATIONS, unheeded)] if unheeded else []
         left_out: list[tuple[str, str]] = []
         for number, name in enumerate(names):
-            if found and time.monotonic() - began > LOOKING_SHARE * minutes * 60:
+            if number and time.monotonic() - began > LOOKING_SHARE * minutes * 60:
                 left_out.append((name, "the time for looking was over"))
                 continue
             self._show(Progress("looking for what to learn", number, len(names), "skills", note=name))

@@ -145,6 +145,11 @@ class Cycle:
         tried = {one.skill for one in releases.candidates() if (one.learner, one.parent) == (DISTILLING, live.id)}
         return [s for s in live.skills if s not in tried and not brief_of(live.manifest.artefacts, s, read)]
 
+    def unheeded(self) -> int:
+        """How many corrected conversations no candidate of `heed` rests on yet."""
+        tried = [one.episodes for one in self.parts.releases.candidates() if one.skill == CONVERSATIONS]
+        return len({run.id for run in self._runs_of("", by_people=True)}.difference(*tried))
+
     def _arguments(self, skill: str, artefacts: tuple[Artefact, ...]) -> dict[str, JSON]:
         return play_arguments(artefacts, skill, self.parts.store.blobs.get, constrained=self.parts.settings.constrained)
 

@@ -10,6 +10,7 @@ import pytest
 
 from llmagentos.agent import Agent
 from llmagentos.agentos import AgentOS
+from llmagentos.autonomy import Autonomy
 from llmagentos.cycle import CONVERSATIONS
 from llmagentos.errors import ConfigError, LearningError, NotFoundError, WithdrawnError
 from llmagentos.learning.language.imitation import PASSES, Imitation, ImitationSettings
@@ -127,6 +128,20 @@ def test_corrected_conversations_are_learned_by_a_run_of_their_own(system: Agent
     after, before = (float(one.logprobs([from_transcript(right)])[0].detach().sum()) for one in (trainer, bare))
     assert after > before
     assert system.withdraw_feedback(given.id, "taken back")
+
+
+def test_corrected_conversations_are_learned_unattended_and_once(system: AgentOS, talk: Episode) -> None:
+    with pytest.raises(ConfigError, match="no skill to learn yet"):
+        Autonomy(system.cycle, lambda event: None).learn(1)
+    given = system.give_feedback(talk.id, "correction", "It is on its way.")
+    assert system.cycle.unheeded() == 1
+    account = Autonomy(system.cycle, lambda event: None).learn(1)
+    assert account.chosen is not None
+    assert account.chosen.skill == CONVERSATIONS
+    assert account.verdict is not None
+    assert "**conversations**: people corrected 1 conversation that nothing was learned from yet" in str(account)
+    assert [one.episodes for one in system.releases.candidates()] == [(given.shown,)]
+    assert system.cycle.unheeded() == 0
 
 
 def test_reading_rests_on_the_corrections_that_it_replays(system: AgentOS, talk: Episode) -> None:

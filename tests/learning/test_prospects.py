@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llmagentos.learning.prospects import WORTH_IT, Prospect, assess, best_of
+from llmagentos.learning.prospects import WORTH_IT, Prospect, assess, best_of, conversations
 from llmagentos.records.episode import Episode
 
 
@@ -60,6 +60,16 @@ def test_prompt_of_a_sure_skill_goes_where_nothing_else_is_to_be_gained() -> Non
     assert best_of([sure, better, weak], ["a", "b"]).skill == "b"  # type: ignore[union-attr]
     assert best_of([weak, sure], ["c"]) is None
     assert best_of([sure, rising], ["a"]) == rising
+
+
+def test_corrected_conversations_come_behind_what_surely_gains_and_before_shorter_prompts() -> None:
+    said = conversations("talk", 1)
+    rising, sure = Prospect("a", 0.2, 1.0, "imitation", ""), Prospect("b", 0.99, 1.0, "imitation", "")
+    assert best_of([said, rising]) == rising
+    assert best_of([sure, said], ["b"]) == said
+    assert best_of([conversations("talk", 400), rising]).skill == "talk"  # type: ignore[union-attr]
+    assert not said.played
+    assert "3 conversations" in conversations("talk", 3).reason
 
 
 def test_the_largest_gain_is_chosen_if_it_is_worth_it() -> None:

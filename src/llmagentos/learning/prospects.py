@@ -31,12 +31,14 @@ class Prospect:
 
     skill: str
     success: float
-    """Strict, of own runs on fresh training tasks."""
+    """Strict, of own runs on fresh training tasks; 0 where there is nothing to play."""
     ceiling: float
     """What own runs, an expert or people show to be possible."""
     learner: LearnerName | None
     """None where nothing can be learned from."""
     reason: str
+    played: bool = True
+    """Whether `success` was measured: conversations have no tasks."""
 
     @property
     def gain(self) -> float:
@@ -77,13 +79,19 @@ def assess(
     return Prospect(skill, success, success, None, why)
 
 
+def conversations(name: str, unheeded: int) -> Prospect:
+    """What people corrected in conversations of no skill: nobody can play it, and a person asked for it."""
+    reason = f"people corrected {unheeded} conversation{'s' * (unheeded > 1)} that nothing was learned from yet"
+    return Prospect(name, 0.0, A_WORD * unheeded, "imitation", reason, played=False)
+
+
 def best_of(prospects: Sequence[Prospect], whole: Sequence[str] = ()) -> Prospect | None:
     """The prospect with the largest expected gain, where one is worth learning.
 
-    Else of the skills that are learned and told their `whole` prompt the one that succeeds most often: without the
-    prompt its runs are shorter.
+    Else what people corrected in conversations. Else of the skills that are learned and told their `whole` prompt the
+    one that succeeds most often: without the prompt its runs are shorter.
     """
-    worth = [one for one in prospects if one.gain >= WORTH_IT]
+    worth = [one for one in prospects if one.gain >= WORTH_IT] or [one for one in prospects if not one.played]
     if worth:
         return max(worth, key=lambda one: one.gain)
     sure = [one for one in prospects if one.skill in whole and one.success >= SURE]
