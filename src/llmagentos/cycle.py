@@ -19,7 +19,7 @@ from llmagentos.evaluation.gate import Gate, GateRules, KeptSkill
 from llmagentos.evaluation.metrics import SkillReport, pair, score
 from llmagentos.evaluation.suite import JournalUses, Skill, SkillSuite
 from llmagentos.kernel.rollouts import Policy, Rollouts, Series
-from llmagentos.learning.abstention import weigh
+from llmagentos.learning.abstention import weigh, without
 from llmagentos.learning.checkpoints import FileCheckpoint
 from llmagentos.learning.context import Learner, LearningContext
 from llmagentos.learning.lessons import Lessons, LessonServices
@@ -242,7 +242,7 @@ class Cycle:
         policy = self.policy(env, self.parts.releases.live())
         runs = self.rollouts.play(
             env.tasks("train", PROBE_TASKS, seed=seed),
-            replace(policy, sampling=replace(policy.sampling, temperature=1.0)),
+            replace(policy, sampling=replace(policy.sampling, temperature=1.0), arguments=without(policy.arguments)),
             samples=PROBE_SAMPLES,
             stage=f"probing {env.skill}",
             labels={"purpose": "probe"},
