@@ -16,7 +16,7 @@ from llmagentos.agentos import AgentOS
 from llmagentos.cycle import Cycle, CycleSettings
 from llmagentos.environments.language import LanguageEnvironment, Policy, StepResult
 from llmagentos.errors import AdapterError, ConfigError, GateError, LearningError
-from llmagentos.evaluation.gate import GateRules
+from llmagentos.evaluation.gate import Gate, GateRules, KeptSkill
 from llmagentos.learning.context import Learning, LearningContext
 from llmagentos.learning.language.imitation import Imitation, ImitationSettings
 from llmagentos.learning.tempering import between
@@ -167,6 +167,28 @@ def test_candidate_that_gains_and_damages_is_refused(
         one.transcript.tokens for one in played
     ]
     assert success(cycle, LIGHT) == 0
+
+
+def test_close_refusal_is_looked_at_again(
+    system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn(cycle, DOOR, taught["door"])
+    first_looks: list[int] = []
+
+    def close(gate: Gate, kept: KeptSkill) -> bool:
+        first_looks.append(len(kept.scores.keys))
+        return True
+
+    monkeypatch.setattr(Gate, "is_close", close)
+    verdict = learn(cycle, LIGHT, taught["both"])
+    target, kept = verdict.checks
+    assert first_looks == [100]
+    assert (target.skill, target.tasks) == (LIGHT, 8)
+    assert (kept.skill, kept.tasks, kept.candidate, kept.reference) == (DOOR, 300, 1.0, 1.0)
+    assert "at a second look" in kept.detail
+    seen = [run.task.seed for run in system.episodes.select(environment=DOOR, split="gate", limit=2000)]
+    assert len(seen) == 2 * 300 + 2 * 8
+    assert len(set(seen)) == 300 + 8, "all play the same tasks, each look at others"
 
 
 def test_half_of_a_harmful_step_is_tried(system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter]) -> None:

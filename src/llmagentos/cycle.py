@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from llmagentos.config import Settings
 from llmagentos.errors import AdapterError, ConfigError, GateError, LearningError
 from llmagentos.evaluation.divergence import divergence, general_prompts
-from llmagentos.evaluation.gate import Gate, GateRules, KeptSkill
+from llmagentos.evaluation.gate import Gate, GateRules
+from llmagentos.evaluation.matches import Match, Played, play
 from llmagentos.evaluation.metrics import SkillReport, pair, score
 from llmagentos.evaluation.suite import JournalUses, Skill, SkillSuite
 from llmagentos.kernel.rollouts import Policy, Rollouts, Series
@@ -79,16 +80,6 @@ class CycleSettings:
     """Tasks on which a kept skill is compared: a loss is smaller than a gain and needs more to be seen."""
     development_tasks: int = 24
     rules: GateRules = field(default_factory=GateRules)
-
-
-@dataclass(frozen=True, slots=True)
-class _Match:
-    """A skill's fresh gate tasks and who plays them, by the name of the release."""
-
-    skill: str
-    series: dict[str, Series]
-    best: tuple[str, float] | None
-    """The best release ever on a kept skill and its score, where one is known."""
 
 
 def _quiet(event: Progress) -> None:
@@ -359,25 +350,36 @@ class Cycle:
         self.engine.serve(name, adapter, released=True)
         try:
             matches = self._matches(candidate, live, name)
-            series = [one for match in matches for one in match.series.values()]
-            episodes = iter(self.rollouts.play_together(series, on_progress=on_progress))
-            runs = [{player: next(episodes) for player in match.series} for match in matches]
+            runs = play(matches, self.rollouts, on_progress)
+            self._look_again(matches, runs, candidate, live, on_progress)
             general = general_prompts(self.engine.renderer)
             moved = divergence(self.engine.decoder, adapter, self.adapter(live), general)
         finally:
             self.engine.unload_adapter(name)
         target, kept = None, []
         for match, played in zip(matches, runs, strict=True):
-            own = played[candidate.id]
             if match.skill == candidate.skill:
-                target = pair(own, played[live.id], skill=match.skill, reference_release=live.id)
+                own, known = played[candidate.id], played[live.id]
+                target = pair(own, known, skill=match.skill, reference_release=live.id)
             if match.skill in live.skills:
-                reference, record = match.best or (live.id, None)
-                scores = pair(own, played[reference], skill=match.skill, reference_release=reference)
-                kept.append(KeptSkill(scores, record))
+                kept.append(match.kept(played, candidate.id, live.id))
         return self._gate.judge(candidate, target, kept, divergence=moved, live_skills=live.skills)
 
-    def _matches(self, candidate: Candidate, live: Release, adapter: str) -> list[_Match]:
+    def _look_again(
+        self, matches: list[Match], runs: list[Played], candidate: Candidate, live: Release, show: OnProgress
+    ) -> None:
+        """Play more fresh tasks of kept skills that chance may have made look worse."""
+        close: list[tuple[Match, Played]] = []
+        for match, played in zip(matches, runs, strict=True):
+            if match.skill in live.skills and self._gate.is_close(match.kept(played, candidate.id, live.id)):
+                count = self.settings.rules.further * len(match.tasks)
+                further = match.again(self._suite(self.environment(match.skill)).tasks("gate", count))
+                close += [(further, played)] if further else []
+        for (_, played), more in zip(close, play([one for one, _ in close], self.rollouts, show), strict=True):
+            for player, episodes in more.items():
+                played[player] += episodes
+
+    def _matches(self, candidate: Candidate, live: Release, adapter: str) -> list[Match]:
         """For each kept skill and the one to be improved: who plays its fresh gate tasks beside the candidate."""
         improved = [candidate.skill] if candidate.change == "improvement" else []
         matches = []
@@ -398,7 +400,7 @@ class Cycle:
                 player = "the candidate" if policy.release == candidate.id else policy.release
                 stage = f"gate: {skill} by {player}"
                 series[policy.release] = Series(tasks, policy, stage=stage, labels={"purpose": "gate"})
-            matches.append(_Match(skill, series, best))
+            matches.append(Match(skill, series, best))
         return matches
 
     # Parts of the above.

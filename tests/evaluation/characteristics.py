@@ -7,7 +7,7 @@ It does not know any measured skill.
 from __future__ import annotations
 
 from llmagentos.evaluation.gate import GateRules
-from llmagentos.evaluation.statistics import bound_rule_passes, gain_power, point_rule_passes
+from llmagentos.evaluation.statistics import bound_rule_passes, gain_power, second_look_passes
 
 TASKS = (100, 300, 800)
 DROPS = (0.0, 0.02, 0.03, 0.06, 0.10)
@@ -40,8 +40,11 @@ that says what to run.
 *Unchanged* means: between two runs of the same skill some answers flip, half of them each way. With {bound} tasks and
 more the gate asks that the one-sided {confidence} % **lower bound** of the difference is above −{margin} points. With
 fewer that would refuse most good candidates, so it asks that the **estimate** is, and prints these error rates in the
-verdict. The numbers below weigh every outcome with its exact multinomial chance; where a bound decides, the normal
-bound stands for the bootstrap's (a test compares the two).
+verdict. A refusal by the estimate that chance may have made (by at most {looks} standard errors where a tenth of the
+answers flip) is looked at again with {further} as many fresh tasks, and all are judged together: with several skills to
+keep, each of which may be refused by chance, hardly anything would pass otherwise. The numbers below weigh every
+outcome with its exact multinomial chance; where a bound decides, the normal bound stands for the bootstrap's (a test
+compares the two).
 """
 
 
@@ -62,7 +65,7 @@ def kept_passes(tasks: int, drop: float, flip: float, rules: GateRules) -> float
     up, down = flip / 2, flip / 2 + drop
     if tasks >= rules.lower_bound_from:
         return bound_rule_passes(tasks, -rules.margin, up, down, rules.confidence)
-    return point_rule_passes(tasks, rules.margin, up, down)
+    return second_look_passes(tasks, rules.further * tasks, rules.margin, rules.reach(tasks), up, down)
 
 
 def chain_passes(tasks: int, loss: float, links: int, rules: GateRules, *, fixed: bool) -> float:
@@ -83,6 +86,8 @@ def page() -> str:
         budget=rules.divergence_budget,
         minimum=rules.minimum_tasks,
         bound=rules.lower_bound_from,
+        looks=rules.second_look,
+        further="twice" if rules.further == 2 else f"{rules.further} times",
     )
     rule = {n: "lower bound" if n >= rules.lower_bound_from else "estimate" for n in TASKS}
     kept = [

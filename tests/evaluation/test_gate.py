@@ -76,6 +76,29 @@ def test_gate_prints_the_error_rates_of_the_point_rule():
     assert "refuses an unchanged skill 13 % of the time and passes a true loss of 6 points 26 % of the time" in detail
 
 
+def test_gate_looks_again_where_chance_may_have_refused():
+    gate = Gate(FAST)
+    assert FAST.reach(100) == pytest.approx(1.3 * math.sqrt(0.1 / 100))
+    close = {candidate: gate.is_close(KeptSkill(shares("A", candidate, 90))) for candidate in range(70, 100)}
+    assert [candidate for candidate, again in close.items() if again] == [83, 84, 85, 86]
+    assert FAST.reach(267) == 0, "the rule would be another one with three times as many"
+    assert not gate.is_close(KeptSkill(shares("A", 260, 270, tasks=270)))
+    assert replace(FAST, second_look=0.0).reach(100) == 0
+
+
+@pytest.mark.parametrize(
+    ("tasks", "look", "said"),
+    [
+        (100, 100, "estimate: where 10 % of answers flip by chance, this refuses an unchanged skill 3 % of the time"),
+        (300, 100, "at a second look: where 10 % of answers flip by chance, this refuses an unchanged skill 3 % of"),
+        (300, 0, "estimate: where 10 % of answers flip by chance, this refuses an unchanged skill 4 % of the time"),
+    ],
+)
+def test_gate_prints_the_error_rates_of_both_looks(tasks: int, look: int, said: str):
+    kept = KeptSkill(shares("A", tasks - 10, tasks - 9, tasks=tasks), first_look=look)
+    assert said in judge(kept=[kept]).checks[1].detail
+
+
 def test_gate_judges_by_the_lower_bound_where_tasks_are_many():
     fine = judge(kept=[KeptSkill(shares("SupportDesk-v0", 720, 722, tasks=800))])
     assert (fine.released, fine.checks[1].rule, fine.checks[1].difference.level) == (

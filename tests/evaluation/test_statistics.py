@@ -19,6 +19,7 @@ from llmagentos.evaluation.statistics import (
     paired_bootstrap,
     point_rule_errors,
     point_rule_passes,
+    second_look_passes,
     wilson_interval,
 )
 
@@ -157,3 +158,21 @@ def test_gain_power_rises_with_gain_and_tasks_and_is_the_error_rate_at_none():
     assert gain_power(100, 0.0) == pytest.approx(0.025, abs=0.01)
     assert gain_power(100, 0.05) < gain_power(100, 0.10) < gain_power(300, 0.10)
     assert gain_power(100, 0.25) > 0.99
+
+
+@pytest.mark.parametrize("drop", [0.0, 0.03, 0.06])
+def test_second_look_agrees_with_simulation(drop):
+    rng, tasks, further, margin, reach = np.random.default_rng(3), 60, 120, 0.03, 0.05
+    signs, chances = [-1, 0, 1], [0.05 + drop, 0.9 - drop, 0.05]
+    passed = 0
+    for _ in range(4000):
+        first = int(rng.choice(signs, tasks, p=chances).sum())
+        good = first >= -margin * tasks - 1e-9
+        if not good and first >= -(margin + reach) * tasks - 1e-9:
+            both = first + int(rng.choice(signs, further, p=chances).sum())
+            good = both >= -margin * (tasks + further) - 1e-9
+        passed += good
+    exact = second_look_passes(tasks, further, margin, reach, 0.05, 0.05 + drop)
+    assert exact == pytest.approx(passed / 4000, abs=4 * (0.25 / 4000) ** 0.5)
+    assert exact > point_rule_passes(tasks, margin, 0.05, 0.05 + drop)
+    assert second_look_passes(tasks, further, margin, 0.0, 0.05, 0.05) == point_rule_passes(tasks, margin, 0.05, 0.05)

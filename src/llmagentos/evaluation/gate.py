@@ -39,6 +39,10 @@ class GateRules:
     flip then passes 85 times in 100; at 100 tasks it would pass 26 times (docs/gate.md)."""
     minimum_tasks: int = 30
     """With fewer tasks no verdict: one answer would move a skill by more than the margin."""
+    second_look: float = 1.3
+    """A kept skill that the estimate refuses by no more than this many standard errors of chance is looked at again."""
+    further: int = 2
+    """Times as many tasks as at the first look that a second one adds."""
     minimum_gain: float = 0.0
     """The gain's lower bound must lie above this."""
     divergence_budget: float | None = 0.5
@@ -54,11 +58,21 @@ class GateRules:
         wrong = [f"{name}={value}" for name, value in shares.items() if not 0 <= value < 1]
         if not 0.5 < self.confidence < 1:
             wrong.append(f"confidence={self.confidence}")
-        if wrong or min(self.minimum_tasks, self.lower_bound_from, self.resamples) < 1:
+        if not self.second_look >= 0:
+            wrong.append(f"second_look={self.second_look}")
+        if wrong or min(self.minimum_tasks, self.lower_bound_from, self.resamples, self.further) < 1:
             raise GateError(
                 f"These gate rules cannot be applied: {', '.join(wrong) or 'a count below 1'}. Shares lie in [0, 1) "
-                "(3 points are 0.03), confidence above 0.5, counts are at least 1."
+                "(3 points are 0.03), confidence above 0.5, counts are at least 1, second_look at least 0."
             )
+
+    def reach(self, tasks: int) -> float:
+        """By how much a first look of `tasks` may refuse a kept skill that is to be looked at again; 0 for never.
+
+        More tasks than the bound asks for would change the rule between the looks: there is no second one.
+        """
+        again = (1 + self.further) * tasks < self.lower_bound_from
+        return self.second_look * math.sqrt(self.flip_rate / tasks) if again else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +82,8 @@ class KeptSkill:
     scores: PairedScores
     best_score: float | None = None
     """What that release scored when it was judged; a reference far below it now is not believed."""
+    first_look: int = 0
+    """Tasks of the first look, where somebody looks again at what `is_close`; 0 where nobody does."""
 
     @property
     def skill(self) -> str:
@@ -123,6 +139,12 @@ class Gate:
             divergence_budget=budget,
             created=self._clock(),
         )
+
+    def is_close(self, kept: KeptSkill) -> bool:
+        """Whether a kept skill would be refused by so little that chance may have done it: worth a second look."""
+        scores, margin = kept.scores, self.rules.margin
+        lost = _share(scores.reference) - _share(scores.candidate)
+        return margin + 1e-9 < lost <= margin + self.rules.reach(len(scores.keys)) + 1e-9
 
     def _check_complete(
         self,
@@ -235,15 +257,26 @@ class Gate:
             difference,
             "lower-bound" if by_bound else "point-estimate",
             passed,
-            f"{sentence}. {self._rule_sentence(count, by_bound)}",
+            f"{sentence}. {self._rule_sentence(count, by_bound, kept.first_look)}",
         )
 
-    def _rule_sentence(self, count: int, by_bound: bool) -> str:
+    def _rule_sentence(self, count: int, by_bound: bool, first: int) -> str:
+        rules = self.rules
         if by_bound:
-            return f"Judged by the one-sided {percent(self.rules.confidence)} lower bound."
-        rates = point_rule_errors(count, self.rules.margin, self.rules.flip_rate, drop=2 * self.rules.margin)
+            return f"Judged by the one-sided {percent(rules.confidence)} lower bound."
+        reach = rules.reach(first) if 0 < first <= count else 0.0
+        further = max(0, count - first) or rules.further * first if reach else 0
+        rates = point_rule_errors(
+            first if reach else count,
+            rules.margin,
+            rules.flip_rate,
+            drop=2 * rules.margin,
+            further=further,
+            reach=reach,
+        )
+        looks = "estimate, at a second look" if reach and count > first else "estimate"
         return (
-            f"Judged by the estimate: where {percent(rates.flip_rate)} of answers flip by chance, this refuses an "
+            f"Judged by the {looks}: where {percent(rates.flip_rate)} of answers flip by chance, this refuses an "
             f"unchanged skill {percent(rates.refuses_unchanged)} of the time and passes a true loss of "
             f"{_points(rates.drop)} {percent(rates.passes_drop)} of the time."
         )

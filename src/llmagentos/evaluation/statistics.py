@@ -217,20 +217,47 @@ def point_rule_passes(tasks: int, margin: float, up: float, down: float) -> floa
     return float(min(1.0, np.sum(chances[tasks - losses_allowed :])))
 
 
-def point_rule_errors(tasks: int, margin: float = 0.03, flip_rate: float = 0.10, drop: float = 0.06) -> ErrorRates:
+def second_look_passes(tasks: int, further: int, margin: float, reach: float, up: float, down: float) -> float:
+    """Exact chance that the rule `estimate >= -margin` passes with a second look.
+
+    Where the estimate on `tasks` refuses by at most `reach`, `further` tasks are played and all judged together.
+    """
+    import numpy as np
+
+    first, second = difference_distribution(tasks, up, down), difference_distribution(further, up, down)
+    at_least = np.cumsum(second[::-1])[::-1]  # chance of the difference n - further or more
+    passes = point_rule_passes(tasks, margin, up, down)
+    allowed = math.floor(margin * (tasks + further) + 1e-9)
+    lowest = max(-tasks, math.ceil(-(margin + reach) * tasks - 1e-9))
+    for difference in range(lowest, -math.floor(margin * tasks + 1e-9)):
+        needed = -allowed - difference + further
+        if needed <= 2 * further:
+            passes += float(first[difference + tasks] * at_least[max(0, needed)])
+    return min(1.0, passes)
+
+
+def point_rule_errors(
+    tasks: int,
+    margin: float = 0.03,
+    flip_rate: float = 0.10,
+    drop: float = 0.06,
+    *,
+    further: int = 0,
+    reach: float = 0.0,
+) -> ErrorRates:
     """Exact error rates of the rule `estimate >= -margin` on `tasks` paired tasks.
 
-    An unchanged skill flips `flip_rate` of its answers, half each way; a damaged one loses `drop` besides.
+    An unchanged skill flips `flip_rate` of its answers, half each way; a damaged one loses `drop` besides. With
+    `further` tasks a refusal by at most `reach` is looked at again (see `second_look_passes`).
     """
     half = flip_rate / 2
-    return ErrorRates(
-        tasks=tasks,
-        margin=margin,
-        flip_rate=flip_rate,
-        drop=drop,
-        refuses_unchanged=1 - point_rule_passes(tasks, margin, half, half),
-        passes_drop=point_rule_passes(tasks, margin, half, half + drop),
+    unchanged, damaged = (
+        second_look_passes(tasks, further, margin, reach, half, half + lost)
+        if further
+        else point_rule_passes(tasks, margin, half, half + lost)
+        for lost in (0.0, drop)
     )
+    return ErrorRates(tasks, margin, flip_rate, drop, refuses_unchanged=1 - unchanged, passes_drop=damaged)
 
 
 def bound_rule_passes(tasks: int, threshold: float, up: float, down: float, confidence: float = 0.95) -> float:
