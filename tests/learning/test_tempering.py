@@ -34,8 +34,15 @@ def test_share_of_the_way(share: float, value: float) -> None:
     assert torch.equal(end.pairs[0, "qkv"][0], torch.full((2, 3), 3.0))
 
 
-@pytest.mark.parametrize("start", [None, adapter(1.0, rank=1), adapter(1.0, layers=2)])
-def test_nothing_lies_between_adapters_that_do_not_come_from_each_other(start: FusedAdapter | None) -> None:
+def test_without_a_start_it_is_a_share_of_what_is_added_to_the_bare_model() -> None:
+    found = between(None, adapter(3.0), 0.25)
+    assert found is not None
+    a, b = found.pairs[0, "qkv"]
+    assert torch.equal(b @ a, torch.full((4, 3), -3.0 * 3.0 * 2 * 0.25))
+
+
+@pytest.mark.parametrize("start", [adapter(1.0, rank=1), adapter(1.0, layers=2)])
+def test_nothing_lies_between_adapters_that_do_not_come_from_each_other(start: FusedAdapter) -> None:
     assert between(start, adapter(3.0)) is None
 
 

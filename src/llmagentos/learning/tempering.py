@@ -35,8 +35,13 @@ def only_harmed(candidate: Candidate, verdict: Verdict) -> bool:
 
 @arithmetic
 def between(start: FusedAdapter | None, end: FusedAdapter, share: float = SHARE) -> FusedAdapter | None:
-    """The adapter at `share` (0 to 1) of the way from `start` to `end`; None where `end` cannot come from `start`."""
-    if start is None or (start.rank, start.alpha) != (end.rank, end.alpha) or start.pairs.keys() != end.pairs.keys():
+    """The adapter at `share` (0 to 1) of the way from `start` to `end`; None where `end` cannot come from `start`.
+
+    Without `start` it is that share of what `end` adds to the bare model.
+    """
+    if start is None:
+        return FusedAdapter(end.rank, end.alpha, {key: (a.clone(), b * share) for key, (a, b) in end.pairs.items()})
+    if (start.rank, start.alpha) != (end.rank, end.alpha) or start.pairs.keys() != end.pairs.keys():
         return None
     ways = {key: zip(pair, end.pairs[key], strict=True) for key, pair in start.pairs.items()}
     pairs = {key: tuple(first.lerp(last, share) for first, last in way) for key, way in ways.items()}
