@@ -25,7 +25,7 @@ from llmagentos.learning.checkpoints import FileCheckpoint
 from llmagentos.learning.context import Learner, LearningContext
 from llmagentos.learning.lessons import Lessons, LessonServices
 from llmagentos.learning.strategy import DISTILLING, PROBE_SAMPLES, PROBE_TASKS, Choice, choose, learner_named
-from llmagentos.learning.tempering import SHARE, between, only_harmed, tempered
+from llmagentos.learning.tempering import between, only_harmed, share_of, tempered
 from llmagentos.learning.worked import expert_runs, has_expert, prompt_share, same_prompt
 from llmagentos.models.adapters import FusedAdapter, from_peft, read_adapter, write_adapter
 from llmagentos.models.torch_engine import TorchEngine
@@ -196,12 +196,13 @@ class Cycle:
         for warning in candidate.evidence.get("warnings", ()):
             on_progress(Progress(WATCHING, 1, 1, note=warning))
         verdict = self.decide(candidate, on_progress=on_progress)
-        part = between(start, self.candidate_adapter(candidate)) if only_harmed(candidate, verdict) else None
+        share = share_of(verdict)
+        part = between(start, self.candidate_adapter(candidate), share) if only_harmed(candidate, verdict) else None
         if part is None:
             return verdict
-        on_progress(Progress(f"tempering: {env.skill}", 1, 1, note=f"{verdict.reason} Trying {SHARE:.0%} of the step."))
-        milder = self._abstaining(env, tempered(candidate, part, self._stored), on_progress)
-        return self.decide(milder, on_progress=on_progress)
+        on_progress(Progress(f"tempering: {env.skill}", 1, 1, note=f"{verdict.reason} Trying {share:.0%} of the step."))
+        milder = tempered(candidate, part, share, self._stored)
+        return self.decide(self._abstaining(env, milder, on_progress), on_progress=on_progress)
 
     def _waiting(self, skill: str, learner: str, live: Release) -> Candidate | None:
         """A candidate that was learned from the live release and not judged, because somebody interrupted the gate."""
@@ -352,8 +353,7 @@ class Cycle:
             matches = self._matches(candidate, live, name)
             runs = play(matches, self.rollouts, on_progress)
             self._look_again(matches, runs, candidate, live, on_progress)
-            general = general_prompts(self.engine.renderer)
-            moved = divergence(self.engine.decoder, adapter, self.adapter(live), general)
+            moved = divergence(self.engine.decoder, adapter, self.adapter(live), general_prompts(self.engine.renderer))
         finally:
             self.engine.unload_adapter(name)
         target, kept = None, []

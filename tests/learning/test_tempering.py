@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from llmagentos.learning.tempering import SHARE, TEMPERED, between, only_harmed, tempered
+from llmagentos.learning.tempering import SHARE, TEMPERED, between, only_harmed, share_of, tempered
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.records.release import Artefact, Candidate, Interval, SkillCheck, Verdict
 
@@ -43,7 +43,7 @@ def test_without_a_start_it_is_a_share_of_what_is_added_to_the_bare_model() -> N
 
 @pytest.mark.parametrize("start", [adapter(1.0, rank=1), adapter(1.0, layers=2)])
 def test_nothing_lies_between_adapters_that_do_not_come_from_each_other(start: FusedAdapter) -> None:
-    assert between(start, adapter(3.0)) is None
+    assert between(start, adapter(3.0), SHARE) is None
 
 
 @pytest.mark.parametrize(
@@ -69,8 +69,20 @@ def test_only_what_had_learned_is_tempered_and_only_once(
 def test_tempered_candidate_is_another_one_with_the_same_roots() -> None:
     artefacts = (Artefact("adapter", "adapter", "old", "S"), Artefact("prompt:S", "settings", "told", "S"))
     whole = Candidate("c", "S", artefacts, "given", parent="r1", evidence={"steps": 3}, episodes=("e_1",))
-    part = tempered(whole, adapter(1.0), lambda stored: "new")
+    part = tempered(whole, adapter(1.0), 0.8, lambda stored: "new")
     assert part.id != whole.id
     assert [one.digest for one in part.artefacts] == ["new", "told"]
     assert (part.parent, part.episodes, part.learner) == ("r1", ("e_1",), "given")
-    assert part.evidence == {"steps": 3, TEMPERED: {"from": "c", "share": SHARE}}
+    assert part.evidence == {"steps": 3, TEMPERED: {"from": "c", "share": 0.8}}
+
+
+@pytest.mark.parametrize(
+    ("passed", "moved", "share"),
+    [(True, 0.51, 0.891), (True, 0.9, 0.671), (True, 5.0, SHARE), (False, 0.51, SHARE), (False, 0.1, SHARE)],
+)
+def test_step_that_only_went_too_far_is_shortened_to_where_it_is_near_enough(
+    passed: bool, moved: float, share: float
+) -> None:
+    checks = (check("gain", True), check("point-estimate", passed))
+    verdict = Verdict("c", False, "", checks, divergence=moved, divergence_budget=0.5)
+    assert share_of(verdict) == pytest.approx(share, abs=1e-3)

@@ -9,6 +9,7 @@ Weights between a model and its fine-tuned self keep most of what either can do 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +23,9 @@ from llmagentos.records.identity import new_id
 from llmagentos.records.release import Candidate, Verdict
 
 SHARE = 0.5
-"""Of the way from the live adapter to the refused one."""
+"""Of the way from the live adapter to the refused one, where that took something from a kept skill."""
+INSIDE = 0.9
+"""Of the step that would use up the divergence budget, where nothing but that was used up."""
 TEMPERED = "tempered"
 """In a candidate's evidence: of which one it is a part, and how much."""
 
@@ -33,8 +36,19 @@ def only_harmed(candidate: Candidate, verdict: Verdict) -> bool:
     return not verdict.released and bool(gains) and all(gains) and TEMPERED not in candidate.evidence
 
 
+def share_of(verdict: Verdict) -> float:
+    """How much of a refused step is tried: half, or, where it only went too far, as much as stays near enough.
+
+    KL grows with the square of a small step.
+    """
+    moved, budget = verdict.divergence, verdict.divergence_budget
+    if not all(check.passed for check in verdict.checks) or not moved or not budget or not moved > budget:
+        return SHARE
+    return max(SHARE, INSIDE * math.sqrt(budget / moved))
+
+
 @arithmetic
-def between(start: FusedAdapter | None, end: FusedAdapter, share: float = SHARE) -> FusedAdapter | None:
+def between(start: FusedAdapter | None, end: FusedAdapter, share: float) -> FusedAdapter | None:
     """The adapter at `share` (0 to 1) of the way from `start` to `end`; None where `end` cannot come from `start`.
 
     Without `start` it is that share of what `end` adds to the bare model.
@@ -48,7 +62,9 @@ def between(start: FusedAdapter | None, end: FusedAdapter, share: float = SHARE)
     return FusedAdapter(end.rank, end.alpha, cast("dict[tuple[int, str], tuple[Tensor, Tensor]]", pairs))
 
 
-def tempered(candidate: Candidate, adapter: FusedAdapter, store: Callable[[FusedAdapter], str]) -> Candidate:
+def tempered(
+    candidate: Candidate, adapter: FusedAdapter, share: float, store: Callable[[FusedAdapter], str]
+) -> Candidate:
     """A new candidate like a refused one, with `adapter`, whose digest `store` gives, in the place of its own."""
     digest = store(adapter)
     artefacts = [replace(one, digest=digest) if one.kind == "adapter" else one for one in candidate.artefacts]
@@ -56,6 +72,6 @@ def tempered(candidate: Candidate, adapter: FusedAdapter, store: Callable[[Fused
         candidate,
         id=new_id("candidate"),
         artefacts=tuple(artefacts),
-        evidence={**candidate.evidence, TEMPERED: {"from": candidate.id, "share": SHARE}},
+        evidence={**candidate.evidence, TEMPERED: {"from": candidate.id, "share": share}},
         created=time.time(),
     )
