@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -79,6 +79,8 @@ class Requests:
 
     cases: dict[Split, list[Case]] = field(default_factory=lambda: {split: [] for split in get_args(Split)})
     tools: tuple[ToolSpec, ...] = ()
+    nothing_fits: bool = False
+    """Whether the development cases are single requests, some of which no tool fits: saying so can be weighed then."""
     left_out: list[LeftOut] = field(default_factory=list)
     more_left_out: int = 0
     """How many were left out beyond those listed."""
@@ -132,6 +134,7 @@ def gather(rows: Iterable[RawRow], columns: Columns, found: Requests, *, most_of
     if most_of_a_kind:
         found.cases["train"] = _limited(found.cases["train"], most_of_a_kind)
     _check(found)
+    found.nothing_fits = _knows_nothing_fits(found.cases["development"])
     found.tools = tools_of(case for cases in found.cases.values() for case in cases)
     return found
 
@@ -278,6 +281,11 @@ def _check(found: Requests) -> None:
         f"There is nothing for {', '.join(short)} in {found.summary}.{why} Give more requests: some hundred are a good "
         "beginning, 40 the least; a split of their own is said by a column or a file's name (train, validation, test)."
     )
+
+
+def _knows_nothing_fits(cases: Sequence[Case]) -> bool:
+    single = [case.turns[0] for case in cases if len(case.turns) == 1]
+    return len(single) == len(cases) and any(turn.call is None and not turn.words for turn in single)
 
 
 def tools_of(cases: Iterable[Case]) -> tuple[ToolSpec, ...]:

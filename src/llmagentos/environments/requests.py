@@ -68,7 +68,7 @@ class RequestsEnvironment(LanguageEnvironment):
         self._case: Case | None = None
         self._turn = self._right = 0
         self._strict = True
-        if self._tools and _knows_nothing_fits(self.requests.cases["development"]):
+        if self._tools and self.requests.nothing_fits:
             self.abstention = NOTHING_FITS
 
     @property
@@ -148,13 +148,6 @@ class RequestsEnvironment(LanguageEnvironment):
         if missing:
             raise ConfigError(f"tools={path} does not describe {', '.join(missing[:5])}, which requests call.")
         return tuple(specs)
-
-
-def _knows_nothing_fits(cases: Sequence[Case]) -> bool:
-    """Whether these are single requests, some of which no tool fits: where they are, saying so can be weighed."""
-    return all(len(case.turns) == 1 for case in cases) and any(
-        turn.call is None and not turn.words for case in cases for turn in case.turns
-    )
 
 
 def right_reply(turn: Turn, tools: Sequence[ToolSpec] = ()) -> str:

@@ -10,7 +10,6 @@ what few examples of requests that nothing fits cannot teach is seen in how sure
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +17,7 @@ from llmagentos.environments.language import LanguageEnvironment
 from llmagentos.kernel.rollouts import Policy, Rollouts
 from llmagentos.records.calls import Abstention
 from llmagentos.records.episode import Episode
+from llmagentos.records.generation import probability
 from llmagentos.records.identity import JSON
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Candidate
@@ -84,7 +84,7 @@ def weigh(
 
 
 def choose(runs: Sequence[Episode], instead: Sequence[bool], words: str) -> Weighed:
-    """The highest threshold that gives up at most `LOST` of the right calls, and no more than it gains.
+    """The highest threshold that gives up at most `LOST` of the right calls, and fewer than it gains.
 
     `instead` says of each run whether `words` in the place of its reply would have been right.
     """
@@ -124,7 +124,5 @@ def without(arguments: Mapping[str, JSON]) -> dict[str, JSON]:
 
 def confidence(run: Episode) -> float:
     """Probability of the run's first reply as a whole, in [0, 1]; 1 where it is not known."""
-    for segment in run.transcript.segments:
-        if segment.origin == "sampled" and segment.logprobs is not None:
-            return math.exp(sum(segment.logprobs))
-    return 1.0
+    known = (one.logprobs for one in run.transcript.segments if one.origin == "sampled" and one.logprobs is not None)
+    return probability(next(known, None))

@@ -73,7 +73,12 @@ class Completion:
     @property
     def probability(self) -> float:
         """Of the whole reply, in [0, 1]; 1 where the engine has no log-probabilities."""
-        return math.exp(sum(self.logprobs)) if self.logprobs is not None else 1.0
+        return probability(self.logprobs)
+
+
+def probability(logprobs: tuple[float, ...] | None) -> float:
+    """Of tokens with these log-probabilities as a whole, in [0, 1]; 1 where there are none."""
+    return math.exp(sum(logprobs)) if logprobs is not None else 1.0
 
 
 @dataclass(slots=True)
