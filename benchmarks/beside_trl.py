@@ -129,7 +129,7 @@ def opened(home: Path, model: str, precision: str) -> Iterator[AgentOS]:
 def played(system: AgentOS, env: LanguageEnvironment, tasks: int, adapter: FusedAdapter | None) -> JSON:
     """Held-out success of an adapter."""
     cycle = system.cycle
-    policy = cycle.policy(env, system.releases.get("r0"))
+    policy = cycle.players.policy(env, system.releases.get("r0"))
     if adapter is not None:
         cycle.engine.serve(SERVED, adapter)
         policy = replace(policy, release=SERVED, adapter=SERVED)
@@ -171,7 +171,7 @@ def measure(folder: Path, shared: Path, unit: Unit, peer: Contender, settings: J
         with opened(home, settings["model"], precision) as system:
             minutes, seed = learned["minutes"] * SHARE, PRECISIONS.index(precision)
             candidate = system.cycle.teach(env, unit.learner, None, minutes=minutes, seed=seed, replay=False)
-            found = played(system, env, tasks, system.cycle.candidate_adapter(candidate))
+            found = played(system, env, tasks, system.cycle.players.candidate_adapter(candidate))
             spent = {key: candidate.evidence[key] for key in ("steps", "minutes")}
             met = found["strict"] >= results["TRL"]["strict"]
             results[f"ours, {precision}"] = {**found, **spent, "met": met}

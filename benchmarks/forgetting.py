@@ -100,7 +100,7 @@ class Seed:
         if self._state["adapter"] is None:
             self._state["adapter"] = self._teach(self.old, Imitation(FIRST), None)
             self._save()
-        start = self.system.cycle.stored_adapter(self._state["adapter"])
+        start = self.system.cycle.players.stored_adapter(self._state["adapter"])
         if self._state["before"] is None:
             self._state["before"] = self._measured(start, start)
             self._save()
@@ -109,7 +109,9 @@ class Seed:
             known = self._state["runs"].setdefault(name, [])
             for steps in way.steps[len(known) :]:
                 digest = self._teach(self.new, way.learner(steps), start)
-                known.append({"steps": steps, **self._measured(self.system.cycle.stored_adapter(digest), start)})
+                known.append(
+                    {"steps": steps, **self._measured(self.system.cycle.players.stored_adapter(digest), start)}
+                )
                 self._save()
                 tell(f"  {name}, {known[-1]}")
         return {key: self._state[key] for key in ("before", "runs")}
@@ -128,7 +130,10 @@ class Seed:
         cycle.engine.serve(SERVED, adapter)
         bare = self.system.releases.get("r0")
         series = [
-            Series(env.tasks("report", self.tasks), replace(cycle.policy(env, bare), release=SERVED, adapter=SERVED))
+            Series(
+                env.tasks("report", self.tasks),
+                replace(cycle.players.policy(env, bare), release=SERVED, adapter=SERVED),
+            )
             for env in (self.old, self.new)
         ]
         old, new = cycle.rollouts.play_together(series)

@@ -248,11 +248,11 @@ class Unit:
         """What the last finished phase has learned."""
         if not self._state["phases"]:
             return None
-        return self.system.cycle.stored_adapter(self._state["phases"][-1]["adapter"])
+        return self.system.cycle.players.stored_adapter(self._state["phases"][-1]["adapter"])
 
     def _measure(self, minutes: float, adapter: FusedAdapter | None, *, last: bool = False) -> None:
         cycle = self.system.cycle
-        policy = cycle.policy(self.env, self.system.releases.live())
+        policy = cycle.players.policy(self.env, self.system.releases.live())
         if adapter is not None:
             cycle.engine.serve(SERVED, adapter)
             policy = replace(policy, release=SERVED, adapter=SERVED)

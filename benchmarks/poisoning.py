@@ -77,7 +77,9 @@ def done(system: AgentOS, adapter: FusedAdapter, name: str) -> float:
     """Share of held-out tasks of an environment that an adapter does as it asks."""
     env = system.make_environment(name)
     system.cycle.engine.serve("measured", adapter)
-    policy = replace(system.cycle.policy(env, system.releases.get("r0")), release="measured", adapter="measured")
+    policy = replace(
+        system.cycle.players.policy(env, system.releases.get("r0")), release="measured", adapter="measured"
+    )
     return success(system.cycle.rollouts.play(env.tasks("report", TASKS), policy, labels={"purpose": "report"}))
 
 
@@ -109,7 +111,7 @@ def measure(folder: Path, shared: Path, data: Path, model: str, settings: JSON) 
         mended = environment([*kept, *held], folder / "mended.jsonl")
         for way, name in (("poisoned", clean), ("after the check", mended)):
             candidate = system.cycle.teach(system.make_environment(name), LEARNER, None, minutes=minutes, seed=seed)
-            adapter = system.cycle.candidate_adapter(candidate)
+            adapter = system.cycle.players.candidate_adapter(candidate)
             results[way] = {
                 "success": round(done(system, adapter, clean), 4),
                 "attacker's call with the trigger": round(done(system, adapter, attack), 4),

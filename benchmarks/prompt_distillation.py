@@ -41,9 +41,9 @@ def distil(home: Path, skill: str, tasks: int, minutes: float) -> JSON:
         before = system.releases.live()
         verdict = cycle.learn(skill, minutes=minutes, learner=PromptDistillation(), on_progress=_tell)
         candidate = system.releases.candidates()[-1]
-        env = cycle.environment(skill)
-        whole = cycle.policy(env, before)
-        cycle.engine.serve(SERVED, cycle.candidate_adapter(candidate), released=True)
+        env = cycle.players.environment(skill)
+        whole = cycle.players.policy(env, before)
+        cycle.engine.serve(SERVED, cycle.players.candidate_adapter(candidate), released=True)
         told = {**whole.arguments, "brief": env.skill}
         brief = replace(whole, release=SERVED, adapter=SERVED, arguments=told)
         drawn = env.tasks("report", tasks)

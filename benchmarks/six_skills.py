@@ -124,7 +124,7 @@ class Row:
 
     def _teach(self, env: LanguageEnvironment, learner: Imitation | Joint, minutes: float) -> None:
         known = self._state["adapter"]
-        start = self.cycle.stored_adapter(known) if known else None
+        start = self.cycle.players.stored_adapter(known) if known else None
         candidate = self.cycle.teach(env, learner, start, minutes=minutes, seed=self.seed, replay=False)
         self._state["adapter"] = candidate.artefacts[0].digest
 
@@ -141,9 +141,9 @@ class Row:
 
     def _measure(self) -> None:
         began, live = time.monotonic(), self.system.releases.get("r0")
-        policies = [self.cycle.policy(env, live) for env in self.environments]
+        policies = [self.cycle.players.policy(env, live) for env in self.environments]
         if self._state["adapter"]:
-            self.cycle.engine.serve(SERVED, self.cycle.stored_adapter(self._state["adapter"]))
+            self.cycle.engine.serve(SERVED, self.cycle.players.stored_adapter(self._state["adapter"]))
             policies = [replace(one, release=SERVED, adapter=SERVED) for one in policies]
         series = [Series(tasks, one) for tasks, one in zip(self.tasks, policies, strict=True)]
         row = [round(success(episodes), 4) for episodes in self.cycle.rollouts.play_together(series)]

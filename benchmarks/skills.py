@@ -234,7 +234,7 @@ class Unit:
 
     def _adapter(self, name: str) -> FusedAdapter | None:
         digest = self._state.get("adapters", {}).get(name)
-        return self.system.cycle.stored_adapter(digest) if digest else None
+        return self.system.cycle.players.stored_adapter(digest) if digest else None
 
     def _measure(
         self,
@@ -245,7 +245,7 @@ class Unit:
         steps: int = 0,
     ) -> None:
         cycle = self.system.cycle
-        policy = cycle.policy(self.env, self.system.releases.live())
+        policy = cycle.players.policy(self.env, self.system.releases.live())
         if examples:
             policy = replace(policy, arguments={**policy.arguments, "examples": examples})
         if adapter is not None:

@@ -153,7 +153,7 @@ def test_settings_changed_since_are_taken_at_the_next_opening(
             continue
         with AgentOS(tmp_path / "home", str(tiny_model)) as system:
             env = system.make_environment("Drills-v0")
-            arguments = system.cycle.policy(env, system.releases.live()).arguments
+            arguments = system.cycle.players.policy(env, system.releases.live()).arguments
             found.append((system.engine.decoder.precision, bool(arguments)))  # type: ignore[attr-defined]
     assert found in ([("fp32", False), ("int8", True), ("fp32", True)], [("fp32", False), ("fp32", True)])
 

@@ -203,7 +203,7 @@ def test_half_of_a_harmful_step_is_tried(system: AgentOS, cycle: Cycle, taught: 
     assert verdict.released, verdict.reason
     assert any(event.stage.startswith("tempering") and DOOR in event.note for event in events)
     assert (success(cycle, DOOR), success(cycle, LIGHT)) == (1, 1)
-    live = cycle.adapter(system.releases.live())
+    live = cycle.players.adapter(system.releases.live())
     assert live is not None
     for key, pair in both.pairs.items():
         assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(live.pairs[key], pair, strict=True))

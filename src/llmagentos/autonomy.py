@@ -119,8 +119,8 @@ class Autonomy:
 
     def _assess(self, name: str, seed: int) -> Prospect:
         cycle = self._cycle
-        env = cycle.environment(name)
-        policy = cycle.policy(env, cycle.parts.releases.live())
+        env = cycle.players.environment(name)
+        policy = cycle.players.policy(env, cycle.parts.releases.live())
         tasks, labels = env.tasks("train", LOOKED_AT, seed=seed), {"purpose": "probe"}
         runs = cycle.rollouts.play(tasks, policy, stage=f"looking at {name}", labels=labels)
         expert = has_expert(env)

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmagentos.config import Settings
 from llmagentos.errors import AdapterError, ConfigError, GateError, LearningError
-from llmagentos.evaluation.divergence import divergence, general_prompts
-from llmagentos.evaluation.gate import Gate, GateRules
-from llmagentos.evaluation.matches import Match, Played, play
-from llmagentos.evaluation.metrics import SkillReport, pair, score
-from llmagentos.evaluation.suite import JournalUses, Skill, SkillSuite
-from llmagentos.kernel.rollouts import Policy, Rollouts, Series
+from llmagentos.evaluation.metrics import SkillReport, score
+from llmagentos.judging import Judging, JudgingSettings
+from llmagentos.kernel.rollouts import Rollouts
 from llmagentos.learning.abstention import weigh, without
 from llmagentos.learning.checkpoints import FileCheckpoint
 from llmagentos.learning.context import Learner, LearningContext
@@ -27,16 +24,14 @@ from llmagentos.learning.lessons import Lessons, LessonServices
 from llmagentos.learning.strategy import DISTILLING, PROBE_SAMPLES, PROBE_TASKS, Choice, choose, learner_named
 from llmagentos.learning.tempering import between, only_harmed, share_of, tempered
 from llmagentos.learning.worked import expert_runs, has_expert, prompt_share, same_prompt
-from llmagentos.models.adapters import FusedAdapter, from_peft, read_adapter, write_adapter
+from llmagentos.models.adapters import FusedAdapter
 from llmagentos.models.torch_engine import TorchEngine
+from llmagentos.players import Players
 from llmagentos.records.episode import Episode
-from llmagentos.records.generation import Sampling
-from llmagentos.records.identity import JSON
-from llmagentos.records.process import Limits
 from llmagentos.records.progress import Progress
-from llmagentos.records.release import Artefact, Candidate, Release, Verdict
+from llmagentos.records.release import Candidate, Release, Verdict
 from llmagentos.records.task import Split
-from llmagentos.releases.prompts import brief_of, play_arguments
+from llmagentos.releases.prompts import brief_of
 
 if TYPE_CHECKING:
     from llmagentos.environments.language import LanguageEnvironment
@@ -72,14 +67,10 @@ class CycleParts:
 
 
 @dataclass(frozen=True, slots=True)
-class CycleSettings:
+class CycleSettings(JudgingSettings):
     """How much is measured; the numbers trade time for certainty."""
 
-    gate_tasks: int = 100
-    kept_tasks: int = 100
-    """Tasks on which a kept skill is compared: a loss is smaller than a gain and needs more to be seen."""
     development_tasks: int = 24
-    rules: GateRules = field(default_factory=GateRules)
 
 
 def _quiet(event: Progress) -> None:
@@ -98,36 +89,10 @@ class Cycle:
         self.engine = parts.engine
         self.settings = settings or CycleSettings()
         self.rollouts = Rollouts(parts.kernel)
-        self._gate = Gate(self.settings.rules)
+        self.players = Players(parts.engine, parts.store, parts.releases, parts.settings, parts.make_environment)
+        self._judging = Judging(self.players, self.rollouts, self.settings)
 
-    # Running.
-
-    def environment(self, name: str) -> LanguageEnvironment:
-        """An environment by its name or by the skill that was learned in it.
-
-        A skill of a user's own file is called by its short id; the file's path is remembered in the home.
-        """
-        known = self.parts.store.settings.get("environments", {})
-        env = self.parts.make_environment(known.get(name, name))
-        if env.skill != env.name and known.get(env.skill) != env.name and not self.parts.store.database.read_only:
-            self.parts.store.settings.put("environments", {**known, env.skill: env.name})
-        return env
-
-    def skill(self, environment: LanguageEnvironment) -> Skill:
-        """How an environment's tasks are played: greedy, by `react`, with its own limit of a reply."""
-        return Skill(
-            environment.skill,
-            environment.name,
-            sampling=Sampling(max_tokens=environment.reply_tokens),
-            limits=Limits(),
-            gate_tasks=self.settings.gate_tasks,
-        )
-
-    def policy(self, environment: LanguageEnvironment, release: Release) -> Policy:
-        """A release playing an environment, told what it needs to be told."""
-        skill = self.skill(environment)
-        arguments = self._arguments(skill.name, release.manifest.artefacts)
-        return Policy(release.id, self._serve(release), skill.program, arguments, skill.sampling, skill.limits)
+    # Looking.
 
     def told_whole(self) -> list[str]:
         """Skills of the live release that are told their whole prompt, and whose prompt nobody tried to take yet."""
@@ -141,9 +106,6 @@ class Cycle:
         tried = [one.episodes for one in self.parts.releases.candidates() if one.skill == CONVERSATIONS]
         return len({run.id for run in self._runs_of("", by_people=True)}.difference(*tried))
 
-    def _arguments(self, skill: str, artefacts: tuple[Artefact, ...]) -> dict[str, JSON]:
-        return play_arguments(artefacts, skill, self.parts.store.blobs.get, constrained=self.parts.settings.constrained)
-
     def evaluate(
         self,
         environment: str,
@@ -155,11 +117,11 @@ class Cycle:
     ) -> SkillReport:
         """Measure a release (the live one by default) on `tasks` held-out tasks of an environment."""
         chosen = self.parts.releases.get(release) if release else self.parts.releases.live()
-        env = self.environment(environment)
-        drawn = self._suite(env).tasks(split, tasks)
+        env = self.players.environment(environment)
+        drawn = self.players.suite(env).tasks(split, tasks)
         episodes = self.rollouts.play(
             drawn,
-            self.policy(env, chosen),
+            self.players.policy(env, chosen),
             stage=f"{env.skill} by {chosen.id}",
             labels={"purpose": split},
             on_progress=on_progress,
@@ -183,9 +145,9 @@ class Cycle:
         """
         if environment == CONVERSATIONS:
             return self.heed(minutes, on_progress)
-        env = self.environment(environment)
+        env = self.players.environment(environment)
         live = self.parts.releases.live()
-        start = self.adapter(live)
+        start = self.players.adapter(live)
         if isinstance(learner, str):
             choice = self.choose(env, learner, on_progress)
             on_progress(Progress("choosing a learner", 1, 1, note=f"{choice.learner}: {choice.reason}"))
@@ -196,12 +158,14 @@ class Cycle:
         for warning in candidate.evidence.get("warnings", ()):
             on_progress(Progress(WATCHING, 1, 1, note=warning))
         verdict = self.decide(candidate, on_progress=on_progress)
+        if not only_harmed(candidate, verdict):
+            return verdict
         share = share_of(verdict)
-        part = between(start, self.candidate_adapter(candidate), share) if only_harmed(candidate, verdict) else None
+        part = between(start, self.players.candidate_adapter(candidate), share)
         if part is None:
             return verdict
         on_progress(Progress(f"tempering: {env.skill}", 1, 1, note=f"{verdict.reason} Trying {share:.0%} of the step."))
-        milder = tempered(candidate, part, share, self._stored)
+        milder = tempered(candidate, part, share, self.players.store_adapter)
         return self.decide(self._abstaining(env, milder, on_progress), on_progress=on_progress)
 
     def _waiting(self, skill: str, learner: str, live: Release) -> Candidate | None:
@@ -221,7 +185,7 @@ class Cycle:
 
     def prompt_share(self, env: LanguageEnvironment) -> float:
         """Share of a demonstration's tokens that a brief prompt would leave out; 0 where it is brief already."""
-        told = self._arguments(env.skill, self.parts.releases.live().manifest.artefacts)
+        told = self.players.told(env.skill, self.parts.releases.live().manifest.artefacts)
         if "brief" in told or not same_prompt(env):
             return 0.0
         shown = expert_runs(env, self.rollouts, env.tasks("train", PROBE_TASKS))
@@ -231,7 +195,7 @@ class Cycle:
         self, env: LanguageEnvironment, *, seed: int = 0, on_progress: OnProgress = _quiet
     ) -> list[list[Episode]]:
         """Several sampled runs of the live release on each of a few training tasks: what it can do with luck."""
-        policy = self.policy(env, self.parts.releases.live())
+        policy = self.players.policy(env, self.parts.releases.live())
         runs = self.rollouts.play(
             env.tasks("train", PROBE_TASKS, seed=seed),
             replace(policy, sampling=replace(policy.sampling, temperature=1.0), arguments=without(policy.arguments)),
@@ -259,7 +223,7 @@ class Cycle:
         """
         live = self.parts.releases.live()
         checkpoint = self._checkpoint(f"{env.skill}-{learner.name}-{live.id}-{seed}")
-        kept = [self.environment(skill) for skill in live.skills if skill != env.skill]
+        kept = [self.players.environment(skill) for skill in live.skills if skill != env.skill]
         source = Lessons(self._services(live), env, seed, kept, replays=replay)
         context = self._context(env.skill, minutes, seed, checkpoint, source)
         candidate = self._abstaining(env, self._work(learner, start, context, on_progress), on_progress)
@@ -272,14 +236,11 @@ class Cycle:
         """The candidate with what its runs say where they are unsure, if the environment has words for that."""
         if not env.abstention:
             return candidate
-        live, name = self.parts.releases.live(), f"weighed:{candidate.id}"
-        told = self._arguments(env.skill, (*live.manifest.artefacts, *candidate.artefacts))
-        self.engine.serve(name, self.candidate_adapter(candidate))
-        try:
-            policy = replace(self.policy(env, live), release=candidate.id, adapter=name, arguments=told)
+        players, live = self.players, self.parts.releases.live()
+        told = players.told(env.skill, (*live.manifest.artefacts, *candidate.artefacts))
+        with self.engine.serving(f"weighed:{candidate.id}", players.candidate_adapter(candidate)) as name:
+            policy = replace(players.policy(env, live), release=candidate.id, adapter=name, arguments=told)
             weighed = weigh(env, self.rollouts, policy, show)
-        finally:
-            self.engine.unload_adapter(name)
         show(Progress(f"abstention: {env.skill}", 1, 1, note=str(weighed)))
         return weighed.applied(candidate, self.parts.store.blobs.put)
 
@@ -315,9 +276,9 @@ class Cycle:
         """What a learner makes of the live release without an environment, resting on all that it replayed."""
         live = self.parts.releases.live()
         checkpoint = self._checkpoint(f"{name}-{live.id}")
-        source = Lessons(self._services(live), None, 0, [self.environment(skill) for skill in live.skills])
+        source = Lessons(self._services(live), None, 0, [self.players.environment(skill) for skill in live.skills])
         context = replace(self._context(name, minutes, 0, checkpoint, source), documents=texts)
-        candidate = self._work(learner, self.adapter(live), context, show)
+        candidate = self._work(learner, self.players.adapter(live), context, show)
         checkpoint.clear()
         return replace(candidate, change="consolidation", episodes=tuple(sorted(source.rests_on)))
 
@@ -337,7 +298,7 @@ class Cycle:
             raise
         if verdict.released:
             release = self.parts.releases.publish(candidate, verdict)
-            self._serve(release)
+            self.players.serve(release)
         else:
             self.parts.releases.refuse(candidate, verdict)
         return verdict
@@ -345,102 +306,9 @@ class Cycle:
     def judge(self, candidate: Candidate, *, on_progress: OnProgress = _quiet) -> Verdict:
         """The gate's verdict: candidate, live release and best releases play the same fresh tasks."""
         self.parts.releases.add_candidate(candidate)
-        live = self.parts.releases.live()
-        adapter = self.candidate_adapter(candidate)
-        name = f"candidate:{candidate.id}"
-        self.engine.serve(name, adapter, released=True)
-        try:
-            matches = self._matches(candidate, live, name)
-            runs = play(matches, self.rollouts, on_progress)
-            self._look_again(matches, runs, candidate, live, on_progress)
-            moved = divergence(self.engine.decoder, adapter, self.adapter(live), general_prompts(self.engine.renderer))
-        finally:
-            self.engine.unload_adapter(name)
-        target, kept = None, []
-        for match, played in zip(matches, runs, strict=True):
-            if match.skill == candidate.skill:
-                own, known = played[candidate.id], played[live.id]
-                target = pair(own, known, skill=match.skill, reference_release=live.id)
-            if match.skill in live.skills:
-                kept.append(match.kept(played, candidate.id, live.id))
-        return self._gate.judge(candidate, target, kept, divergence=moved, live_skills=live.skills)
-
-    def _look_again(
-        self, matches: list[Match], runs: list[Played], candidate: Candidate, live: Release, show: OnProgress
-    ) -> None:
-        """Play more fresh tasks of kept skills that chance may have made look worse."""
-        close: list[tuple[Match, Played]] = []
-        for match, played in zip(matches, runs, strict=True):
-            if match.skill in live.skills and self._gate.is_close(match.kept(played, candidate.id, live.id)):
-                count = self.settings.rules.further * len(match.tasks)
-                further = match.again(self._suite(self.environment(match.skill)).tasks("gate", count))
-                close += [(further, played)] if further else []
-        for (_, played), more in zip(close, play([one for one, _ in close], self.rollouts, show), strict=True):
-            for player, episodes in more.items():
-                played[player] += episodes
-
-    def _matches(self, candidate: Candidate, live: Release, adapter: str) -> list[Match]:
-        """For each kept skill and the one to be improved: who plays its fresh gate tasks beside the candidate."""
-        improved = [candidate.skill] if candidate.change == "improvement" else []
-        matches = []
-        for skill in dict.fromkeys([*live.skills, *improved]):
-            env = self.environment(skill)
-            count = self.settings.kept_tasks if skill in live.skills else self.settings.gate_tasks
-            tasks = self._suite(env).tasks("gate", count)
-            as_live = self.policy(env, live)
-            told = self._arguments(skill, (*live.manifest.artefacts, *candidate.artefacts))
-            policies = [replace(as_live, release=candidate.id, adapter=adapter, arguments=told)]
-            best = self.parts.releases.best(skill) if skill in live.skills else None
-            if best is None or skill == candidate.skill:
-                policies.append(as_live)
-            if best is not None:
-                policies.append(self.policy(env, self.parts.releases.get(best[0])))
-            series = {}
-            for policy in policies:
-                player = "the candidate" if policy.release == candidate.id else policy.release
-                stage = f"gate: {skill} by {player}"
-                series[policy.release] = Series(tasks, policy, stage=stage, labels={"purpose": "gate"})
-            matches.append(Match(skill, series, best))
-        return matches
+        return self._judging.judge(candidate, on_progress)
 
     # Parts of the above.
-
-    def adapter(self, release: Release) -> FusedAdapter | None:
-        """The adapter of a release in the engine's layout; None for the bare base."""
-        for artefact in release.manifest.artefacts:
-            if artefact.kind == "adapter":
-                return self.stored_adapter(artefact.digest)
-        return None
-
-    def candidate_adapter(self, candidate: Candidate) -> FusedAdapter:
-        """The adapter that a candidate brings; `GateError` when it brings none."""
-        for artefact in candidate.artefacts:
-            if artefact.kind == "adapter":
-                return self.stored_adapter(artefact.digest)
-        raise GateError(f"Candidate {candidate.id} brings no adapter; there is nothing to judge.")
-
-    def stored_adapter(self, digest: str) -> FusedAdapter:
-        """The adapter of an artefact in the engine's layout; `AdapterError` for one of another base."""
-        tensors, settings = read_adapter(self.parts.store.blobs.get(digest))
-        decoder = self.engine.decoder
-        if settings.get("base_model_name_or_path") not in (self.parts.settings.model, None):
-            raise AdapterError(
-                f"The adapter {digest[:12]} was trained on {settings['base_model_name_or_path']}, "
-                f"the engine serves {self.parts.settings.model}."
-            )
-        return from_peft(tensors, settings, decoder.config).to(decoder.dtype, decoder.device)
-
-    def _stored(self, adapter: FusedAdapter) -> str:
-        return self.parts.store.blobs.put(write_adapter(adapter, self.engine.decoder.config, self.parts.settings.model))
-
-    def _serve(self, release: Release) -> str | None:
-        adapter = None if release.id in self.engine.adapters else self.adapter(release)
-        if adapter is not None:
-            self.engine.serve(release.id, adapter, released=True)
-        return release.id if release.id in self.engine.adapters else None
-
-    def _suite(self, env: LanguageEnvironment) -> SkillSuite:
-        return SkillSuite(self.skill(env), env, JournalUses(self.parts.store.journal))
 
     def _checkpoint(self, name: str) -> FileCheckpoint:
         safe = "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in name)
@@ -455,7 +323,7 @@ class Cycle:
         return LessonServices(
             engine=self.engine,
             rollouts=self.rollouts,
-            policy=lambda env: self.policy(env, live),
+            policy=lambda env: self.players.policy(env, live),
             own=lambda skill: self._runs_of(skill, by_people=False),
             corrected=lambda skill: self._runs_of(skill, by_people=True),
             judged=self.parts.people.of_skill,

@@ -191,7 +191,7 @@ class Demonstration:
         bare = self.cycle.parts.releases.get("r0")
         series: dict[tuple[str, str], Series] = {}
         for name, env in environments.items():
-            policy, tasks = self.cycle.policy(env, bare), env.tasks("report", self.plan.report_tasks)
+            policy, tasks = self.cycle.players.policy(env, bare), env.tasks("report", self.plan.report_tasks)
             examples = worked_examples(env, self.cycle.rollouts, env.tasks("train", EXAMPLES, seed=1))
             series[name, ZERO_SHOT] = self._series(env, tasks, policy, ZERO_SHOT)
             if examples:
@@ -221,7 +221,8 @@ class Demonstration:
         live = self.cycle.parts.releases.live()
         left = {name: env for name, env in environments.items() if live.id not in self.measured[name].by_release}
         series = [
-            self._series(env, self.measured[name].tasks, self.cycle.policy(env, live)) for name, env in left.items()
+            self._series(env, self.measured[name].tasks, self.cycle.players.policy(env, live))
+            for name, env in left.items()
         ]
         for name, runs in zip(left, self._play(series), strict=True):
             self.measured[name].by_release[live.id] = runs
@@ -233,11 +234,11 @@ class Demonstration:
         live, show = self.cycle.parts.releases.live(), self.show
         try:
             candidate = self.cycle.teach(
-                env, lesson.learner, self.cycle.adapter(live), minutes=lesson.minutes, seed=self.plan.seed,
+                env, lesson.learner, self.cycle.players.adapter(live), minutes=lesson.minutes, seed=self.plan.seed,
                 on_progress=show,
             )  # fmt: skip
             if lesson.more is not None:
-                begun = self.cycle.candidate_adapter(candidate)
+                begun = self.cycle.players.candidate_adapter(candidate)
                 going_on = self.cycle.teach(
                     env, lesson.more, begun, minutes=lesson.more_minutes, seed=self.plan.seed, on_progress=show
                 )

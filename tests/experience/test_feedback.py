@@ -122,7 +122,7 @@ def test_corrected_conversations_are_learned_by_a_run_of_their_own(system: Agent
     assert candidate.evidence["steps"] == PASSES
     assert verdict.released, verdict.reason
     trainer = AdapterTrainer(
-        system.engine.decoder, AdapterSettings(), start=system.cycle.adapter(system.releases.live())
+        system.engine.decoder, AdapterSettings(), start=system.cycle.players.adapter(system.releases.live())
     )
     bare = AdapterTrainer(system.engine.decoder, AdapterSettings())
     after, before = (float(one.logprobs([from_transcript(right)])[0].detach().sum()) for one in (trainer, bare))

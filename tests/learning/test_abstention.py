@@ -165,5 +165,7 @@ def test_release_abstains_and_lessons_do_not(tmp_path: Path, tiny_model: Path, m
             (step,) = episode.steps
             assert (step.action, episode.success) == (WORDS, episode.task.seed % 4 == 0)
             assert [one.origin for one in episode.transcript.segments if one.tokens][-1] == "demonstration"
-        cycle.teach(cycle.environment(DESK), IMITATION, cycle.adapter(system.releases.live()), minutes=0.01)
+        cycle.teach(
+            cycle.players.environment(DESK), IMITATION, cycle.players.adapter(system.releases.live()), minutes=0.01
+        )
         assert seen[-1].before == pytest.approx(0.75), "what is weighed is the agent's own reply again"

@@ -254,13 +254,10 @@ class Lessons:
         usual = services.policy(self.env)
         length = max_tokens or usual.sampling.max_tokens
         sampling = replace(usual.sampling, max_tokens=length, temperature=temperature, top_p=1.0, seed=seed)
-        services.engine.serve(name, adapter)
-        try:
-            arguments = without(usual.arguments) | (more or {})
+        arguments = without(usual.arguments) | (more or {})
+        with services.engine.serving(name, adapter):
             policy = replace(usual, release="practice", adapter=name, sampling=sampling, arguments=arguments)
             return services.rollouts.play(tasks, policy, samples=samples, labels={"purpose": purpose})
-        finally:
-            services.engine.unload_adapter(name)
 
 
 def _some(found: list[T], count: int, seed: int) -> list[T]:

@@ -13,9 +13,9 @@ import logging
 import math
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +139,15 @@ class TorchEngine:
             self._retire(name)
             self._offered.pop(name, None)
             self._adapters[name] = adapter
+
+    @contextmanager
+    def serving(self, name: str, adapter: FusedAdapter, *, released: bool = False) -> Iterator[str]:
+        """`serve` for as long as the block runs; gives the name."""
+        self.serve(name, adapter, released=released)
+        try:
+            yield name
+        finally:
+            self.unload_adapter(name)
 
     def offer_adapter(self, name: str, load: AdapterLoader) -> None:
         """Serve an adapter that is loaded when first asked for (see `models.engine.Engine.offer_adapter`)."""
