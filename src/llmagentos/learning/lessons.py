@@ -43,6 +43,8 @@ T = TypeVar("T")
 
 GENERAL_SAMPLING = Sampling(max_tokens=24)
 """The first words of an answer are enough to hold the manner of answering."""
+TOGETHER = 4
+"""Replayed runs of one skill that follow each other: in one batch the prompt that they share is computed once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,8 @@ class Lessons:
         what people corrected in conversations.
 
         Each kept skill comes twice as often as the base model's own answers to requests of no skill and as people's
-        corrections; without either there are only those answers, a quarter of `count`.
+        corrections; without either there are only those answers, a quarter of `count`. `TOGETHER` runs of one source
+        follow each other.
         """
         if not self._replays:
             return []
@@ -191,44 +194,40 @@ class Lessons:
         count = count if self._kept or said else math.ceil(count / 4)
         sources: list[LanguageEnvironment | None] = [*self._kept, *self._kept, None]
         found: list[Transcript] = []
-        for number in range(count):
-            place, draw = (seed + number) % (len(sources) + bool(said)), seed * 31 + number
+        for number, begin in enumerate(range(0, count, TOGETHER)):
+            size = min(TOGETHER, count - begin)
+            place, draw = (seed + number) % (len(sources) + bool(said)), seed * 31 + begin
             if place == len(sources):
-                found.append(said[draw % len(said)])
-                continue
-            env = sources[place]
-            if env is None:
-                found += self._general(draw)
+                found += _in_turn(said, size, draw)
+            elif (env := sources[place]) is None:
+                found += _in_turn(self._general, size, draw)
             else:
-                found += self._shown(env, 1, draw, self._brief(env)) or self._own(env, draw)
+                found += self._shown(env, size, draw, self._brief(env)) or _in_turn(self._own(env), size, draw)
         return found
 
-    def _general(self, draw: int) -> list[Transcript]:
-        """What the bare base model answers to a request of no skill, computed once for all of them."""
-        if "" not in self._stored:
-            engine = self._services.engine
-            prompts = [engine.renderer.render((Message("user", text),), first=True) for text in REQUESTS]
-            answers = [
-                engine.submit(GenerationRequest(tuple(t for part in prompt for t in part.tokens), GENERAL_SAMPLING))
-                for prompt in prompts
-            ]
-            model = engine.renderer.model
-            self._stored[""] = [
-                Transcript(model, (*prompt, Segment("sampled", answer.result().tokens)))
-                for prompt, answer in zip(prompts, answers, strict=True)
-            ]
-        return [self._stored[""][draw % len(REQUESTS)]]
+    @cached_property
+    def _general(self) -> list[Transcript]:
+        """What the bare base model answers to requests of no skill."""
+        engine = self._services.engine
+        prompts = [engine.renderer.render((Message("user", text),), first=True) for text in REQUESTS]
+        answers = [
+            engine.submit(GenerationRequest(tuple(t for part in prompt for t in part.tokens), GENERAL_SAMPLING))
+            for prompt in prompts
+        ]
+        return [
+            Transcript(engine.renderer.model, (*prompt, Segment("sampled", answer.result().tokens)))
+            for prompt, answer in zip(prompts, answers, strict=True)
+        ]
 
     def _shown(self, env: LanguageEnvironment, count: int, seed: int, brief: str) -> list[Transcript]:
         tasks = env.tasks("train", count, seed=seed % 1_000_000)
         episodes = expert_runs(env, self._services.rollouts, tasks, brief)
         return [episode.transcript for episode in episodes if episode.success]
 
-    def _own(self, env: LanguageEnvironment, seed: int) -> list[Transcript]:
+    def _own(self, env: LanguageEnvironment) -> list[Transcript]:
         if env.skill not in self._stored:
             self._stored[env.skill] = self._as_told(self._noted(self._services.own(env.skill)), self._brief(env))
-        stored = self._stored[env.skill]
-        return [stored[seed % len(stored)]] if stored else []
+        return self._stored[env.skill]
 
     def _brief(self, env: LanguageEnvironment) -> str:
         """What runs of `env` are told in place of instructions and tools; empty for everything."""
@@ -263,3 +262,8 @@ class Lessons:
 def _some(found: list[T], count: int, seed: int) -> list[T]:
     """`count` of what there is, or all of it, chosen by `seed`."""
     return found if len(found) <= count else random.Random(seed).sample(found, count)
+
+
+def _in_turn(stored: list[T], count: int, start: int) -> list[T]:
+    """`count` of what is stored from place `start` on, round and round; none twice."""
+    return [stored[(start + place) % len(stored)] for place in range(min(count, len(stored)))]
