@@ -4,9 +4,10 @@ Run: python benchmarks/six_skills.py [--way NAME ...] [--minutes N] [--tasks N] 
 Prints the retention matrices, writes benchmarks/results/six_skills.json. Every way is a unit in a home of its own; a
 killed one goes on behind its last finished skill.
 
-`cycle`: each skill is learned from the live release with the default replay, and the gate lets the candidate live or
-not. `sequential`: the same learner and minutes, each from the weights of the one before, no replay, no gate. `joint`:
-all six at once, for the minutes of all. Requests do not say to which skill they belong: one adapter serves all.
+`cycle`: each skill is learned from the live release as `llmagentos learn --learner imitation` does it, with replay and
+anchor, and the gate lets the candidate live or not. `sequential`: the same learner and minutes, each from the weights
+of the one before, no replay, no anchor, no gate. `joint`: all six at once, for the minutes of all. Requests do not say
+to which skill they belong: one adapter serves all.
 Replies are held to the tools there are (`LLMAGENTOS_CONSTRAINED`), for every way alike.
 R[t, i] is strict success on the same held-out tasks of skill i after skill t; ACC is the mean of the last row, BWT the
 mean change of a skill since it was learned. Targets for `cycle`: BWT at least -3 points, ACC within 6 points of joint.
@@ -45,9 +46,8 @@ from llmagentos.environments.registry import write_query
 from llmagentos.errors import LLMAgentOSError
 from llmagentos.evaluation.metrics import continual_scores
 from llmagentos.kernel.rollouts import Series
-from llmagentos.learning.context import Learning, LearningContext
-from llmagentos.learning.language.imitation import Imitation, ImitationSettings
-from llmagentos.learning.trainer import AdapterSettings
+from llmagentos.learning.context import Learner, Learning, LearningContext
+from llmagentos.learning.strategy import learner_named
 from llmagentos.learning.worked import expert_runs
 
 if TYPE_CHECKING:
@@ -64,9 +64,7 @@ SKILLS = {
     "walking": ("GridWorld-v0?level=1&size=5", ""),
     "travel": ("Requests-v0", "clinc-travel"),
 }
-LEARNER = Imitation(
-    ImitationSettings(AdapterSettings(learning_rate=7e-4), batch=4, pool=128, limit=2000, replay_share=1.0)
-)
+LEARNER = "imitation"
 GATE = CycleSettings(gate_tasks=60, kept_tasks=60, development_tasks=8)
 SERVED = "measured"
 
@@ -81,7 +79,8 @@ class Joint:
 
     def learn(self, start: FusedAdapter | None, context: LearningContext) -> Learning:
         """See `Learner.learn`."""
-        return LEARNER.learn(start, replace(context, demonstrations=self._demonstrations, replay=lambda *asked: []))
+        learner = learner_named(LEARNER)
+        return learner.learn(start, replace(context, demonstrations=self._demonstrations))
 
     def _demonstrations(self, count: int, seed: int) -> list[Transcript]:
         rollouts, each = self._system.cycle.rollouts, -(-count // len(self._environments))
@@ -116,13 +115,14 @@ class Row:
         else:
             for env in self.environments[len(self._state["rows"]) - 1 :]:
                 if way == "sequential":
-                    self._teach(env, LEARNER, self.minutes)
+                    learner = learner_named(LEARNER, further=self._state["adapter"] is not None)
+                    self._teach(env, learner, self.minutes)
                 else:
                     self._learn(env)
                 self._measure()
         return self._conclude(way)
 
-    def _teach(self, env: LanguageEnvironment, learner: Imitation | Joint, minutes: float) -> None:
+    def _teach(self, env: LanguageEnvironment, learner: Learner, minutes: float) -> None:
         known = self._state["adapter"]
         start = self.cycle.players.stored_adapter(known) if known else None
         candidate = self.cycle.teach(env, learner, start, minutes=minutes, seed=self.seed, replay=False)
@@ -205,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     units = open_units(options, "six skills")
     settings = {key: getattr(options, key) for key in ("minutes", "tasks", "seed", "model")}
-    settings |= {"skills": list(SKILLS), "learning_rate": LEARNER.settings.adapter.learning_rate}
+    settings |= {"skills": list(SKILLS), "learner": LEARNER}
     found = {}
     for way in options.way:
         folder = shared / "benchmarks" / "six_skills" / way

@@ -151,7 +151,7 @@ class Cycle:
         if isinstance(learner, str):
             choice = self.choose(env, learner, on_progress)
             on_progress(Progress("choosing a learner", 1, 1, note=f"{choice.learner}: {choice.reason}"))
-            learner = learner_named(choice.learner)
+            learner = learner_named(choice.learner, further=start is not None)
         candidate = self._waiting(env.skill, learner.name, live) or self.teach(
             env, learner, start, minutes=minutes, seed=seed, on_progress=on_progress
         )
@@ -342,6 +342,8 @@ class Cycle:
             practice=source.practice,
             demonstrations=source.demonstrations,
             replay=source.replay,
+            kept=source.kept,
+            general=source.general,
             evaluate=source.evaluate,
             store=self.parts.store.blobs.put,
             checkpoint=checkpoint,

@@ -13,7 +13,7 @@ from llmagentos.errors import LearningError
 from llmagentos.learning.context import Briefing, Corrected, Learner, LearningContext, Practice, Score
 from llmagentos.learning.language.dagger import Dagger, DaggerSettings
 from llmagentos.learning.language.grpo import Grpo, GrpoSettings, advantages
-from llmagentos.learning.language.imitation import Imitation, ImitationSettings
+from llmagentos.learning.language.imitation import ANCHORED_EVERY, Imitation, ImitationSettings, fitting
 from llmagentos.learning.language.language_modelling import LanguageModelling, LanguageModellingSettings
 from llmagentos.learning.language.policy_gradient import PolicyGradient, PolicyGradientSettings, leave_one_out
 from llmagentos.learning.language.preference import Preference, PreferenceSettings, dpo_loss, kto_loss, pairs_of
@@ -145,6 +145,59 @@ def test_imitation_lowers_the_loss(workshop: Any) -> None:
     assert (candidate.learner, candidate.skill) == ("imitation", "toy")
     assert candidate.evidence["steps"] == 25
     assert [point["step"] for point in candidate.evidence["curve"]] == list(range(1, 26))
+
+
+@pytest.mark.parametrize(("minutes", "size"), [(0.5, 2), (15.0, 4), (30.0, 8), (1000.0, 32)])
+def test_batch_grows_with_the_time(workshop: Any, clock: Any, minutes: float, size: int) -> None:
+    context = workshop.context(minutes=minutes, clock=clock())
+    workshop.run(imitation(3000, batch=0, pool=64), context, kill_after=10)
+    assert context.checkpoint.load()["extra"]["batch"] == size
+
+
+def test_batch_of_few_demonstrations_is_no_larger_than_they_are(workshop: Any, demonstration: Any) -> None:
+    context = workshop.context(demonstrations=lambda count, seed: [demonstration(n) for n in range(5)])
+    _, candidate = workshop.run(imitation(8, batch=0, pool=64), context)
+    assert candidate.evidence["batch"] == 4
+
+
+def test_batch_is_the_largest_that_leaves_enough_steps() -> None:
+    tokens = {2: 100, 4: 150, 8: 250, 16: 450}
+    assert [fitting(tokens, 4, steps, 240) for steps in (0, 200, 240, 399, 400, 720)] == [2, 2, 4, 4, 8, 16]
+    assert fitting(tokens, 4, 60, 20) == 16
+
+
+def test_anchored_imitation_stays_nearer_where_nothing_is_to_be_learned(workshop: Any) -> None:
+    general = [Transcript("tiny", (Segment("prompt", tuple(range(80 + n, 95 + n))),)) for n in range(6)]
+    moved, losses = [], []
+    for anchor in (0.0, 4.0):
+        context = workshop.context(f"{anchor}", general=lambda count, seed: general[seed % 3 : seed % 3 + count])
+        events, candidate = workshop.run(imitation(25, anchor=anchor), context)
+        assert ("moved" in events[ANCHORED_EVERY].metrics) == (anchor > 0)
+        learned = from_peft(*read_adapter(workshop.weights(candidate)), workshop.decoder.config)
+        trainer = AdapterTrainer(workshop.decoder, ADAPTER, start=learned)
+        moved.append(float(trainer.departure([one.tokens for one in general[4:]], None)))
+        losses.append(events[-1].metrics["loss"])
+    assert moved[1] < 0.6 * moved[0]
+    assert losses[1] < losses[0] + 0.3
+
+
+def test_anchored_imitation_replays_what_is_kept_and_no_general_answers_beside(
+    workshop: Any, demonstration: Any
+) -> None:
+    asked: list[str] = []
+
+    def source(name: str) -> Callable[[int, int], list[Transcript]]:
+        def given(count: int, seed: int) -> list[Transcript]:
+            asked.append(name)
+            return [demonstration(seed)] * count
+
+        return given
+
+    for anchor, expected in ((0.0, {"replay"}), (1.0, {"kept", "general"})):
+        asked.clear()
+        sources = {name: source(name) for name in ("replay", "kept", "general")}
+        workshop.run(imitation(2, anchor=anchor), workshop.context(f"{anchor}", **sources))
+        assert set(asked) == expected
 
 
 @pytest.mark.parametrize("learner", from_groups(20, **BUSY), ids=called)
@@ -560,13 +613,16 @@ def resumable(learner: Learner, workshop: Any, bandit: Bandit, demonstration: An
         return [Corrected(demonstration(asked.seed % 50 + n + sign), True) for n in range(asked.tasks)]
 
     more = {"corrections": corrections, "briefing": briefing(), **more}
-    return workshop.context(name, practice=bandit, documents=DOCUMENTS, replay=replay, **more)
+    return workshop.context(
+        name, practice=bandit, documents=DOCUMENTS, replay=replay, kept=replay, general=replay, **more
+    )
 
 
 @pytest.mark.parametrize(
     ("learner", "kills"),
     [
         (imitation(), (1, 5, 9, 10, 11, STEPS)),
+        (imitation(batch=0, anchor=1.0), (1, 6, 9, 10, 11, STEPS)),
         *[(learner, (2, 9, 10, 11, STEPS)) for learner in from_groups()],
         (dagger(), (2, 9, 10, 11, STEPS)),
         (prompt_distillation(), (2, 9, 10, 11, STEPS)),

@@ -63,6 +63,12 @@ def test_learner_by_name_answers_to_it(name: str) -> None:
     assert learner_named(name).name == name
 
 
+def test_imitation_is_gentler_where_it_goes_on_from_a_live_adapter() -> None:
+    rates = [learner_named("imitation", further=further).settings.adapter.learning_rate for further in (False, True)]  # type: ignore[attr-defined]
+    assert 0.5 * rates[0] < rates[1] < rates[0]
+    assert [learner_named(name, further=True).name for name in LEARNERS] == list(LEARNERS)
+
+
 def test_learners_from_groups_practise_where_runs_are_mixed_and_end_where_it_is_flat() -> None:
     settings = {name: getattr(learner_named(name), "settings", None) for name in LEARNERS}
     in_groups = {name for name, one in settings.items() if isinstance(one, GroupSettings)}

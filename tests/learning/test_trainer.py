@@ -13,7 +13,7 @@ import torch
 from llmagentos.errors import LearningError
 from llmagentos.learning.checkpoints import FileCheckpoint
 from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer, TrainingSequence, from_transcript
-from llmagentos.models.adapters import block_mask, new_adapter
+from llmagentos.models.adapters import BatchAdapters, FusedAdapter, block_mask, new_adapter
 from llmagentos.models.decoder import Decoder
 from llmagentos.models.packing import TreeAttention, pack
 from llmagentos.models.products import PackedLinear
@@ -73,6 +73,33 @@ def test_gradients_are_those_of_a_plain_implementation(decoder: Decoder, demonst
             scale = float(other.grad.abs().max())
             assert scale > 0
             torch.testing.assert_close(mine.grad, other.grad, atol=1e-4 * scale, rtol=1e-3)
+
+
+def test_departure_is_the_divergence_from_another_adapter(decoder: Decoder, demonstration: Show) -> None:
+    sequences = [from_transcript(demonstration(number)) for number in (0, 1)]
+    texts = [tuple(range(20, 31)), (20, 21, 22, 23, 24, 90, 91)]
+    trainer = AdapterTrainer(decoder, SETTINGS, seed=1)
+    assert float(trainer.departure(texts, None).detach()) == pytest.approx(0.0, abs=1e-6)
+    trained(decoder, sequences, 2, trainer)
+    other = trainer.snapshot()
+    trained(decoder, sequences, 3, trainer)
+    tree = pack(texts)
+    attention = TreeAttention(tree, decoder.config)
+
+    def logprobs(adapter: FusedAdapter) -> torch.Tensor:
+        low_rank = BatchAdapters([(0, len(tree.tokens_N), adapter)])
+        return decoder.logits(decoder.hidden(tree.tokens_N, tree.positions_N, attention, low_rank)).log_softmax(-1)
+
+    with torch.no_grad():
+        expected = torch.nn.functional.kl_div(
+            logprobs(other), logprobs(trainer.snapshot()), reduction="none", log_target=True
+        )
+    moved = trainer.departure(texts, other)
+    assert float(moved.detach()) == pytest.approx(float(expected.sum(-1).mean()), rel=1e-3)
+    for _ in range(20):
+        trainer.departure(texts, other).backward()
+        trainer.step()
+    assert float(trainer.departure(texts, other).detach()) < 0.5 * float(moved.detach())
 
 
 def test_bf16_weights_are_trained_in_full_precision(tiny_model: Any, demonstration: Show) -> None:

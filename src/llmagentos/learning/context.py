@@ -116,6 +116,10 @@ class LearningContext:
     checkpoint: Checkpoint
     constraints: Constraints | None = None
     """Reads the grammars that runs had to follow."""
+    kept: Callable[[int, int], list[Transcript]] = lambda count, seed: []
+    """`replay` without the base model's own answers to requests of no skill."""
+    general: Callable[[int, int], list[Transcript]] = lambda count, seed: []
+    """(count, seed) -> those answers alone: where the model should stay as it is."""
     corrections: Callable[[FusedAdapter, Practice], list[Corrected]] = lambda adapter, asked: []
     """Own runs under an adapter as an expert corrects them; none where there is no expert."""
     verdicts: Callable[[int, int], list[tuple[Transcript, bool]]] = lambda count, seed: []

@@ -188,11 +188,21 @@ class Lessons:
         corrections; without either there are only those answers, a quarter of `count`. `TOGETHER` runs of one source
         follow each other.
         """
-        if not self._replays:
-            return []
+        count = count if self._kept or self._corrected("") else math.ceil(count / 4)
+        return self._replayed(count, seed, [*self._kept, *self._kept, None])
+
+    def kept(self, count: int, seed: int) -> list[Transcript]:
+        """`replay` without general answers; none where there is nothing to keep."""
+        return self._replayed(count, seed, [*self._kept, *self._kept])
+
+    def general(self, count: int, seed: int) -> list[Transcript]:
+        """What the bare base model answers to requests of no skill."""
+        return _in_turn(self._general, count, seed * count) if self._replays else []
+
+    def _replayed(self, count: int, seed: int, sources: list[LanguageEnvironment | None]) -> list[Transcript]:
         said = self._corrected("")
-        count = count if self._kept or said else math.ceil(count / 4)
-        sources: list[LanguageEnvironment | None] = [*self._kept, *self._kept, None]
+        if not (self._replays and (sources or said)):
+            return []
         found: list[Transcript] = []
         for number, begin in enumerate(range(0, count, TOGETHER)):
             size = min(TOGETHER, count - begin)

@@ -53,6 +53,8 @@ class LearningRun:
         self.done = 0
         self.planned = 0
         """Steps in all; 0 until they are planned."""
+        self.affordable = 0
+        """Steps that the time would allow, as many as the limit or more."""
         self.curve: list[dict[str, float]] = []
         self.extra: dict[str, Any] = {}
         """The learner's own state: kept in the checkpoint, numbers and text only."""
@@ -127,9 +129,16 @@ class LearningRun:
             half = self._marks[len(self._marks) // 2 :]
             each = (half[-1] - half[0]) / (len(half) - 1)
         left = self.context.minutes * 60 - self.seconds
-        planned = min(self.limit, self.done + max(0, int(left / max(each, 1e-6))))
+        self.affordable = self.done + max(0, int(left / max(each, 1e-6)))
+        planned = min(self.limit, self.affordable)
         if first or abs(planned - self.planned) > TOLERANCE * self.planned:
             self.planned = planned
+
+    def replan(self, ratio: float) -> None:
+        """From now on a step takes `ratio` times as long; what was timed before says nothing any more."""
+        self._marks.clear()
+        self.affordable = self.done + max(1, round((self.affordable - self.done) / ratio))
+        self.planned = min(self.limit, self.affordable)
 
     def save(self) -> None:
         """Write the checkpoint."""

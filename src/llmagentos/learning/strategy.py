@@ -7,9 +7,9 @@ It does not know how any learner works.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 from llmagentos.errors import ConfigError, LearningError
 from llmagentos.learning.context import Learner
@@ -32,6 +32,10 @@ LEARNERS: tuple[str, ...] = get_args(LearnerName)
 
 CURRICULUM: dict[str, Any] = {"repeat": 0.25, "flat": 16}
 """Of learners from groups that are asked for by name: practice goes where runs are mixed, and ends where it is flat."""
+
+FURTHER_RATE = 7e-4
+"""Learning rate of imitation from a live adapter. At 1e-3 with little replay a third skill took the first from 88 to
+48 %; at this rate, with as many replayed runs as new ones, both rose."""
 
 MANY_SHORT_RUNS: dict[str, Any] = {"brief": True, "batch": 32, "pool": 1024, "limit": 4000, "replay_share": 0.1}
 """Of imitation with a brief prompt: where that was nearly all of a run, a request and a short reply are left."""
@@ -94,11 +98,15 @@ def choose(
     return Choice("policy-gradient", f"pass@1 is {mean:.0%} and pass@{len(probe[0])} {solved / len(rates):.0%}")
 
 
-def learner_named(name: str) -> Learner:
-    """A learner with its default settings; `ConfigError` for an unknown name."""
+def learner_named(name: str, *, further: bool = False) -> Learner:
+    """A learner with its default settings, gentler where it goes on from a live adapter; `ConfigError` for an unknown
+    name."""
     module, kind, settings = _LEARNERS.get(name, ("", "", None))
     if not module:
         raise ConfigError(f"No learner named {name!r}. Choose one of: auto, {', '.join(LEARNERS)}.")
     found = import_module(f"llmagentos.learning.language.{module}")
-    learner: Learner = getattr(found, kind)(*([getattr(found, settings[0])(**settings[1])] if settings else []))
-    return learner
+    learner: Any = getattr(found, kind)(*([getattr(found, settings[0])(**settings[1])] if settings else []))
+    if further and module == "imitation":
+        adapter = replace(learner.settings.adapter, learning_rate=FURTHER_RATE)
+        learner = type(learner)(replace(learner.settings, adapter=adapter))
+    return cast("Learner", learner)

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from llmagentos.errors import LearningError
-from llmagentos.models.adapters import FusedAdapter, block_mask, new_adapter
+from llmagentos.models.adapters import BatchAdapters, FusedAdapter, block_mask, new_adapter
 from llmagentos.models.arithmetic import arithmetic
 from llmagentos.models.constraints import Constraints, forbidden, words
 from llmagentos.models.decoder import Decoder
@@ -167,6 +167,23 @@ class AdapterTrainer:
         empty = flat.new_zeros(0)
         found = dict(zip(usable, split, strict=True))
         return [found.get(i, empty) for i in range(len(sequences))]
+
+    @arithmetic
+    def departure(self, sequences: Sequence[Sequence[int]], reference: FusedAdapter | None) -> Tensor:
+        """Mean KL(present || reference) in nats a token at every place of `sequences`, with gradients.
+
+        `reference` is another adapter on the same base, None for the bare base.
+        """
+        tree = pack(sequences, device=self.decoder.device)
+        self.tokens += len(tree.tokens_N)
+        runs = [(0, len(tree.tokens_N), reference)] if reference is not None else []
+        with torch.no_grad():
+            attention = TreeAttention(tree, self.decoder.config, self.decoder.dtype)
+            adapters = BatchAdapters(runs) if runs else None
+            hidden_NH = self.decoder.hidden(tree.tokens_N, tree.positions_N, attention, adapters)
+            old_NV = self.decoder.logits(hidden_NH).log_softmax(-1)
+        new_NV = self.decoder.logits(self._hidden(tree, np.arange(len(tree.tokens_N)))).log_softmax(-1)
+        return (new_NV.exp() * (new_NV - old_NV)).sum(-1).mean()
 
     def _allowed(self, sequences: Sequence[TrainingSequence], count: int) -> np.ndarray | None:
         """What each of `count` scored tokens could have been, [M, W]; None where all of them could be anything."""

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from llmagentos.errors import LearningError
 from llmagentos.learning.context import Learning, LearningContext
 from llmagentos.learning.run import LearningRun
 from llmagentos.learning.trainer import AdapterSettings, TrainingSequence, from_transcript
 from llmagentos.models.adapters import FusedAdapter
+from llmagentos.models.packing import pack
 from llmagentos.records.transcript import Transcript
 
 
@@ -29,20 +31,29 @@ class ImitationSettings:
     """What may be tuned."""
 
     adapter: AdapterSettings = field(default_factory=AdapterSettings)
-    batch: int = 16
-    """Runs a step."""
+    batch: int = 0
+    """Runs a step; 0 for as many as leave `STEPS` steps in the time (see `_Sizes`)."""
     pool: int = 128
     """Demonstrations asked for at a time; the next pool is fresh."""
-    limit: int = 400
+    limit: int = 2000
     """Most steps."""
     replay_share: float = 1.0
     """Runs replayed beside the demonstrations, as a share of their number; a quarter of it where no skill is kept."""
+    anchor: float = 1.0
+    """Weight of staying near the live model on requests of no skill, in place of imitating its answers to them."""
     evaluate_every: int = 0
     """Steps between evaluations on the development split; 0 leaves them out."""
     brief: bool = False
     """Told the name of the skill in place of its prompt, in learning and in the runs of the candidate."""
 
 
+SIZES = (2, 4, 8, 16, 32)
+"""Runs a step where that is chosen by the time: the second until the first steps have been timed."""
+STEPS = 240
+"""That many steps come before more runs a step. In the same minutes SupportDesk-v0 came to 75 and 88 % with two runs a
+step (240 steps), to 58 % with four."""
+GENERAL, ANCHORED_EVERY = 2, 4
+"""Requests of no skill beside a step, and how often: at every step they cost a third of the steps."""
 PASSES = 20
 """How often each of a few runs is seen."""
 
@@ -73,18 +84,51 @@ class Imitation:
         told = briefing or context
         pools = _Pools(context, settings, told.demonstrations)
         while not run.finished:
-            sequences = pools.batch(run.done)
-            logprobs = torch.cat(run.trainer.logprobs(sequences))
-            loss = -logprobs.mean()
+            size = settings.batch or self._size(run, pools)
+            sequences = pools.batch(run.done, size)
+            loss = -torch.cat(run.trainer.logprobs(sequences)).mean()
+            metrics = {"loss": float(loss.detach())}
+            loss = self._anchored(loss, run, start, metrics)
             run.trainer.backward(loss)
-            norm = run.trainer.step(run.factor())
-            metrics = {"loss": float(loss.detach()), "gradient_norm": norm}
+            metrics["gradient_norm"] = run.trainer.step(run.factor())
             every = settings.evaluate_every
             if every and (run.done + 1) % every == 0:
                 score = told.evaluate(run.trainer.snapshot())
                 metrics |= score.metrics
             yield run.stepped(metrics)
-        return run.candidate(brief=briefing.text if briefing else "")
+        evidence = {"batch": settings.batch or run.extra.get("batch", SIZES[1])}
+        return run.candidate(evidence=evidence, brief=briefing.text if briefing else "")
+
+    def _anchored(
+        self, loss: Tensor, run: LearningRun, start: FusedAdapter | None, metrics: dict[str, float]
+    ) -> Tensor:
+        """The loss with how far the adapter has moved from `start` on requests of no skill."""
+        context, weight = run.context, self.settings.anchor
+        due = weight and run.done % ANCHORED_EVERY == 0
+        general = context.general(GENERAL, context.seed * 7919 + run.done // ANCHORED_EVERY) if due else []
+        if not general:
+            return loss
+        moved = run.trainer.departure([one.tokens for one in general], start)
+        metrics["moved"] = float(moved.detach())
+        return loss + weight * moved
+
+    def _size(self, run: LearningRun, pools: _Pools) -> int:
+        """Runs of the next step: settled once, when the first steps have been timed, and part of the checkpoint."""
+        if "batch" not in run.extra and run.planned:
+            tokens = {size: pools.tokens(run.done, size) for size in SIZES if size <= max(SIZES[1], pools.known)}
+            size = fitting(tokens, SIZES[1], run.affordable - run.done, min(STEPS, self.settings.limit))
+            run.replan(tokens[size] / tokens[SIZES[1]])
+            run.extra = {**run.extra, "batch": size}
+        return int(run.extra.get("batch", SIZES[1]))
+
+
+def fitting(tokens: Mapping[int, int], now: int, steps: int, wanted: int) -> int:
+    """The largest size that leaves `wanted` steps in the time of `steps` steps of size `now`, else the least.
+
+    `tokens` that a step computes are given for each size of a batch: its time goes with them.
+    """
+    enough = [size for size, count in tokens.items() if steps * tokens[now] / count >= wanted]
+    return max(enough, default=min(tokens))
 
 
 class _Pools:
@@ -97,30 +141,42 @@ class _Pools:
         demonstrations: Callable[[int, int], list[Transcript]],
     ) -> None:
         self.context, self.settings, self._demonstrations = context, settings, demonstrations
-        self._number = -1
+        self._found: dict[int, list[Transcript]] = {}
+        self._made = (-1, 0)
         self._batches: list[list[TrainingSequence]] = []
 
-    def batch(self, step: int) -> list[TrainingSequence]:
+    @property
+    def known(self) -> int:
+        """Demonstrations of the present pool: fewer than asked for where there are no more."""
+        return max(map(len, self._found.values()), default=0)
+
+    def tokens(self, step: int, size: int) -> int:
+        """Tokens that a step with batches of `size` computes: what its runs share counts once."""
+        return len(pack([one.tokens for one in self.batch(step, size)]).tokens_N)
+
+    def batch(self, step: int, size: int) -> list[TrainingSequence]:
         """The demonstrations of a step, and now and then a run of what must be kept."""
-        each = max(1, self.settings.pool // self.settings.batch)
-        number, place = divmod(step, each)
-        if number != self._number:
-            self._number, self._batches = number, self._make(number)
+        number, place = divmod(step, max(1, self.settings.pool // size))
+        if (number, size) != self._made:
+            self._made, self._batches = (number, size), self._make(number, size)
         own = self._batches[place % len(self._batches)]
-        share = self.settings.replay_share * self.settings.batch
+        share = self.settings.replay_share * len(own)
         count = int(share * (step + 1)) - int(share * step)  # a share below one run a step comes every few steps
-        kept = self.context.replay(count, self.context.seed * 7919 + step) if count else []
+        again = self.context.kept if self.settings.anchor else self.context.replay
+        kept = again(count, self.context.seed * 7919 + step) if count else []
         return own + [from_transcript(transcript) for transcript in kept]
 
-    def _make(self, number: int) -> list[list[TrainingSequence]]:
+    def _make(self, number: int, size: int) -> list[list[TrainingSequence]]:
         seed = self.context.seed * 1009 + number
-        found = self._demonstrations(self.settings.pool, seed)
+        if number not in self._found:
+            self._found = {number: self._demonstrations(self.settings.pool, seed)}
+        found = self._found[number]
         if not found:
             raise LearningError(
                 f"There is nothing to imitate for {self.context.skill}: it has no expert and no corrected "
                 "episode is stored. Learn from own runs instead: llmagentos learn --learner policy-gradient"
             )
-        return batches(found, self.settings.batch, random.Random(seed))
+        return batches(found, size, random.Random(seed))
 
 
 BUNDLE = 4
