@@ -12,7 +12,7 @@ from recipe import cook
 from llmagentos.learning.language.imitation import Imitation, ImitationSettings
 from llmagentos.learning.trainer import AdapterSettings
 
-LEARNER = Imitation(ImitationSettings(AdapterSettings(learning_rate=1e-3), batch=2, limit=240))
+LEARNER = Imitation(ImitationSettings(AdapterSettings(learning_rate=1e-3), limit=240))
 
 if __name__ == "__main__":
     cook(LEARNER, "SupportDesk-v0", minutes=6)
