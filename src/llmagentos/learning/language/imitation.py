@@ -34,15 +34,16 @@ class ImitationSettings:
 
     adapter: AdapterSettings = field(default_factory=AdapterSettings)
     batch: int = 0
-    """Runs a step; 0 for as many as leave `STEPS` steps in the time (see `_Sizes`)."""
+    """Runs a step; 0 for as many as leave `STEPS` steps in the time (see `fitting`)."""
     pool: int = 128
     """Demonstrations asked for at a time; the next pool is fresh."""
     limit: int = 2000
     """Most steps."""
     replay_share: float = 1.0
-    """Runs replayed beside the demonstrations, as a share of their number; a quarter of it where no skill is kept."""
+    """Runs of kept skills replayed beside the demonstrations, as a share of their number."""
     anchor: float = 1.0
-    """Weight of staying near the live model on requests of no skill, in place of imitating its answers to them."""
+    """Weight of staying near the live model on requests of no skill; at 0 the bare model's answers to them are replayed
+    in its place (a quarter of the runs, where no skill is kept)."""
     evaluate_every: int = 0
     """Steps between evaluations on the development split; 0 leaves them out."""
     brief: bool = False
@@ -89,10 +90,10 @@ class Imitation:
             size = settings.batch or self._size(run, pools)
             sequences = pools.batch(run.done, size)
             loss = -torch.cat(run.trainer.logprobs(sequences)).mean()
-            metrics = {"loss": float(loss.detach())}
-            loss = self._anchored(loss, run, start, metrics)
-            run.trainer.backward(loss)
-            metrics["gradient_norm"] = run.trainer.step(run.factor())
+            run.trainer.backward(self._anchored(loss, run, start))
+            norm = run.trainer.step(run.factor())
+            metrics = {"loss": float(loss.detach()), "gradient_norm": norm}
+            metrics |= {"moved": run.extra["moved"]} if "moved" in run.extra else {}
             every = settings.evaluate_every
             if every and (run.done + 1) % every == 0:
                 score = told.evaluate(run.trainer.snapshot())
@@ -101,17 +102,15 @@ class Imitation:
         evidence = {"batch": settings.batch or run.extra.get("batch", SIZES[1])}
         return run.candidate(evidence=evidence, brief=briefing.text if briefing else "")
 
-    def _anchored(
-        self, loss: Tensor, run: LearningRun, start: FusedAdapter | None, metrics: dict[str, float]
-    ) -> Tensor:
-        """The loss with how far the adapter has moved from `start` on requests of no skill."""
+    def _anchored(self, loss: Tensor, run: LearningRun, start: FusedAdapter | None) -> Tensor:
+        """The loss with how far the adapter has moved from `start` on requests of no skill, where that is due."""
         context, weight = run.context, self.settings.anchor
         due = weight and run.done % ANCHORED_EVERY == 0
         general = context.general(GENERAL, context.seed * 7919 + run.done // ANCHORED_EVERY) if due else []
         if not general:
             return loss
         moved = run.trainer.departure([one.tokens for one in general], start)
-        metrics["moved"] = float(moved.detach())
+        run.extra = {**run.extra, "moved": float(moved.detach())}
         return loss + weight * moved
 
     def _size(self, run: LearningRun, pools: _Pools) -> int:
