@@ -175,7 +175,7 @@ def test_anchored_imitation_stays_nearer_where_nothing_is_to_be_learned(workshop
         assert ("moved" in events[-1].metrics) == (anchor > 0)
         learned = from_peft(*read_adapter(workshop.weights(candidate)), workshop.decoder.config)
         trainer = AdapterTrainer(workshop.decoder, ADAPTER, start=learned)
-        moved.append(float(trainer.departure([one.tokens for one in general[4:]], None)))
+        moved.append(float(trainer.departure([one.tokens for one in general[4:]], None).detach()))
         losses.append(events[-1].metrics["loss"])
     assert moved[1] < 0.6 * moved[0]
     assert losses[1] < losses[0] + 0.3
@@ -528,7 +528,7 @@ def test_replay_takes_its_share_of_each_batch(
         AdapterTrainer, "logprobs", lambda self, s: batches.append([x.tokens for x in s]) or compute(self, s)
     )
     old = Transcript("tiny", (Segment("prompt", (200, 201)), Segment("demonstration", (202, 203))))
-    context = workshop.context(replay=lambda count, seed: [old] * count)
+    context = workshop.context(kept=lambda count, seed: [old] * count)
     workshop.run(imitation(2, replay_share=0.5), context)
     assert [[tokens == old.tokens for tokens in batch].count(True) for batch in batches] == [2, 2]
     assert [len(batch) for batch in batches] == [6, 6], "four demonstrations, and half as many replayed beside them"
