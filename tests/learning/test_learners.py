@@ -489,7 +489,9 @@ def test_planted_tokens_never_enter_a_loss(
     def corrections(adapter: FusedAdapter, asked: Practice) -> list[Corrected]:
         return [Corrected(demonstration(asked.seed % 50 + n), n % 2 == 0) for n in range(asked.tasks)]
 
-    context = workshop.context(practice=bandit, replay=replay, documents=DOCUMENTS, corrections=corrections)
+    context = workshop.context(
+        practice=bandit, replay=replay, kept=replay, documents=DOCUMENTS, corrections=corrections
+    )
     workshop.run(learner, context)
     assert len(targets) > 20
     assert sum(replayed) > 0
