@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from llmagentos.learning.context import Learning, LearningContext
 from llmagentos.learning.language.imitation import Imitation, ImitationSettings
 from llmagentos.learning.tempering import between
 from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer, from_transcript
+from llmagentos.learning.unproven import tried_from, unproven
 from llmagentos.models.adapters import FusedAdapter, new_adapter, write_adapter
 from llmagentos.models.decoder import Decoder
 from llmagentos.models.rendering import Renderer
@@ -29,7 +30,7 @@ from llmagentos.records.document import Document
 from llmagentos.records.identity import new_id
 from llmagentos.records.message import Message
 from llmagentos.records.progress import Progress
-from llmagentos.records.release import Artefact, Candidate
+from llmagentos.records.release import Artefact, Candidate, Interval, SkillCheck, Verdict
 from llmagentos.records.task import Task
 from llmagentos.records.transcript import Transcript
 
@@ -77,12 +78,18 @@ class Given:
     skill: str = ""
     name: str = "given"
     base: str = ""
+    episodes: tuple[str, ...] = ()
+    """What the weights rest on."""
+    begun: list[tuple[FusedAdapter | None, int]] = field(default_factory=list)
+    """Start and seed of each learning."""
 
     def learn(self, start: FusedAdapter | None, context: LearningContext) -> Learning:
+        self.begun.append((start, context.seed))
         yield Progress("given", 1, 1)
         data = write_adapter(self.adapter, context.decoder.config, self.base or context.base)
         artefact = Artefact("adapter", "adapter", context.store(data), context.skill)
-        return Candidate(new_id("candidate"), self.skill or context.skill, (artefact,), self.name, self.change)
+        skill = self.skill or context.skill
+        return Candidate(new_id("candidate"), skill, (artefact,), self.name, self.change, episodes=self.episodes)
 
 
 @pytest.fixture(scope="module")
@@ -351,6 +358,60 @@ def test_other_seed_does_not_go_on_from_a_stranger_s_checkpoint(system: AgentOS,
     steps: list[float] = []
     cycle.teach(env, imitation(2), None, minutes=600, seed=5, on_progress=lambda event: steps.append(event.done))
     assert steps == [1, 2]
+
+
+def unsure(candidate: Candidate, gain: float = 0.2, *, kept: bool = True) -> Verdict:
+    """A refusal for a gain that could be chance, or for more than that."""
+    checks = [
+        SkillCheck(DOOR, 8, 0.5, 0.3, "r0", Interval(gain, gain - 0.3, gain + 0.3), "gain", passed=False),
+        SkillCheck(LIGHT, 8, 0.5, 0.5, "r0", Interval(0, -0.1, 0.1), "point-estimate", passed=kept),
+    ]
+    return Verdict(candidate.id, False, "It could be chance.", tuple(checks), 0.1, 0.5)
+
+
+def test_learning_goes_on_from_what_was_not_proven(
+    system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter]
+) -> None:
+    first = cycle.teach(system.make_environment(DOOR), Given(taught["light"], episodes=("one",)), None, minutes=5)
+    system.releases.refuse(first, unsure(first))
+    notes: list[str] = []
+    second = Given(taught["door"], episodes=("two",))
+    verdict = cycle.learn(DOOR, minutes=5, learner=second, on_progress=lambda event: notes.append(event.note))
+    assert verdict.released, verdict.reason
+    ((start, seed),) = second.begun
+    assert start is not None
+    for key, pair in taught["light"].pairs.items():
+        assert all(torch.equal(ours, theirs) for ours, theirs in zip(start.pairs[key], pair, strict=True))
+    assert seed == 1, "other tasks than before"
+    assert system.releases.candidates()[-1].episodes == ("one", "two")
+    assert any("It could be chance" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("gain", "kept", "go_on"), [(0.2, True, True), (0.0, True, False), (-0.1, True, False), (0.2, False, False)]
+)
+def test_only_an_unsure_gain_without_harm_is_gone_on_from(gain: float, kept: bool, go_on: bool) -> None:
+    made = (("a", "r0"), ("b", "r1"), ("c", "r0"))
+    tried = [Candidate(name, DOOR, (), "given", parent=parent) for name, parent in made]
+    from_bare = tried_from("r0", DOOR, "given", tried)
+    assert [one.id for one in from_bare] == ["a", "c"]
+    assert tried_from("r0", LIGHT, "given", tried) == tried_from("r0", DOOR, "other", tried) == []
+    verdicts = [unsure(from_bare[0]), unsure(from_bare[1], gain, kept=kept)]
+    assert unproven(from_bare, verdicts) == (from_bare[1] if go_on else None)
+    assert unproven(from_bare, verdicts[:1]) is None, "not judged"
+    assert unproven([], verdicts) is None
+    far = replace(unsure(from_bare[1]), divergence=0.6)
+    assert unproven(from_bare, [far]) is None
+
+
+def test_withdrawn_data_is_not_gone_on_from(system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter]) -> None:
+    first = cycle.teach(system.make_environment(DOOR), Given(taught["light"], episodes=("one",)), None, minutes=5)
+    system.releases.refuse(first, unsure(first))
+    system.releases.withdraw_episodes(["one"])
+    second = Given(taught["door"])
+    assert cycle.learn(DOOR, minutes=5, learner=second).released
+    assert second.begun == [(None, 1)]
+    assert system.releases.candidates()[-1].episodes == ()
 
 
 def test_kept_skills_are_replayed(system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter]) -> None:

@@ -23,6 +23,7 @@ from llmagentos.learning.context import Learner, LearningContext
 from llmagentos.learning.lessons import Lessons, LessonServices
 from llmagentos.learning.strategy import DISTILLING, PROBE_SAMPLES, PROBE_TASKS, Choice, choose, learner_named
 from llmagentos.learning.tempering import between, only_harmed, share_of, tempered
+from llmagentos.learning.unproven import tried_from, unproven
 from llmagentos.learning.worked import expert_runs, has_expert, prompt_share, same_prompt
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.models.torch_engine import TorchEngine
@@ -152,9 +153,15 @@ class Cycle:
             choice = self.choose(env, learner, on_progress)
             on_progress(Progress("choosing a learner", 1, 1, note=f"{choice.learner}: {choice.reason}"))
             learner = learner_named(choice.learner, further=start is not None)
-        candidate = self._waiting(env.skill, learner.name, live) or self.teach(
-            env, learner, start, minutes=minutes, seed=seed, on_progress=on_progress
-        )
+        candidate = self._waiting(env.skill, learner.name, live)
+        if candidate is None:
+            tried = tried_from(live.id, env.skill, learner.name, self.parts.releases.candidates())
+            earlier = self._unproven(tried, on_progress)
+            start = self.players.candidate_adapter(earlier) if earlier else start
+            fresh = seed + len(tried)
+            candidate = self.teach(
+                env, learner, start, minutes=minutes, seed=fresh, after=earlier, on_progress=on_progress
+            )
         for warning in candidate.evidence.get("warnings", ()):
             on_progress(Progress(WATCHING, 1, 1, note=warning))
         verdict = self.decide(candidate, on_progress=on_progress)
@@ -167,6 +174,16 @@ class Cycle:
         on_progress(Progress(f"tempering: {env.skill}", 1, 1, note=f"{verdict.reason} Trying {share:.0%} of the step."))
         milder = tempered(candidate, part, share, self.players.store_adapter)
         return self.decide(self._abstaining(env, milder, on_progress), on_progress=on_progress)
+
+    def _unproven(self, tried: Sequence[Candidate], show: OnProgress) -> Candidate | None:
+        """The earlier try that learning goes on from, if there is one whose data nobody has withdrawn."""
+        verdicts = self.parts.releases.verdicts()
+        found = unproven(tried, verdicts)
+        if found is None or self.parts.releases.rests_on_withdrawn(found):
+            return None
+        reason = next(verdict.reason for verdict in verdicts if verdict.candidate == found.id)
+        show(Progress(f"going on: {found.skill}", 1, 1, note=f"from what was learned and not proven: {reason}"))
+        return found
 
     def _waiting(self, skill: str, learner: str, live: Release) -> Candidate | None:
         """A candidate that was learned from the live release and not judged, because somebody interrupted the gate."""
@@ -215,9 +232,12 @@ class Cycle:
         minutes: float,
         seed: int = 0,
         replay: bool = True,
+        after: Candidate | None = None,
         on_progress: OnProgress = _quiet,
     ) -> Candidate:
         """Let a learner work on an environment; its candidate is stored, not judged.
+
+        `start` may be the adapter of an earlier candidate, `after`, whose data the new one rests on then too.
 
         Ctrl-C or a kill leave a checkpoint from which the same call goes on.
         """
@@ -227,7 +247,8 @@ class Cycle:
         source = Lessons(self._services(live), env, seed, kept, replays=replay)
         context = self._context(env.skill, minutes, seed, checkpoint, source)
         candidate = self._abstaining(env, self._work(learner, start, context, on_progress), on_progress)
-        candidate = replace(candidate, episodes=tuple(sorted({*candidate.episodes, *source.rests_on})))
+        rests_on = {*candidate.episodes, *source.rests_on, *(after.episodes if after else ())}
+        candidate = replace(candidate, episodes=tuple(sorted(rests_on)))
         self.parts.releases.add_candidate(candidate)
         checkpoint.clear()
         return candidate

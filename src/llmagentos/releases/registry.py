@@ -153,6 +153,11 @@ class Releases:
             self._table.mark_withdrawn(marked)
         return marked
 
+    def rests_on_withdrawn(self, candidate: Candidate) -> bool:
+        """Whether any episode that a candidate names was withdrawn since."""
+        withdrawn = self._table.withdrawn() | self._store.episodes.withdrawn_among(candidate.episodes)
+        return not withdrawn.isdisjoint(candidate.episodes)
+
     def _begin(self) -> Release:
         bare = Release("r0", Manifest(self._base), created=time.time())
         if self._store.database.read_only:
