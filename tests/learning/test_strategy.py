@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from llmagentos.errors import ConfigError, LearningError
 from llmagentos.learning.groups import GroupSettings
 from llmagentos.learning.strategy import LEARNERS, choose, learner_named
 from llmagentos.records.episode import Episode
+from llmagentos.records.transcript import Segment, Transcript
 
 
 @pytest.fixture
@@ -56,6 +58,18 @@ def test_command_names_every_learner() -> None:
 
     said = next(option.help for option in learn.params if option.name == "learner")  # type: ignore[attr-defined]
     assert all(name in said for name in LEARNERS)
+
+
+@pytest.mark.parametrize(("turns", "learner"), [(3, "policy-gradient"), (4, "rejection-sampling")])
+def test_winners_of_runs_with_many_turns_are_imitated(
+    own_run: Callable[..., Episode], turns: int, learner: str
+) -> None:
+    turn = (Segment("environment", (7,)), Segment("sampled", (8,)), Segment("sampled", (9,)))
+    transcript = Transcript("tiny", (Segment("prompt", (4, 5)), Segment("sampled", (6,)), *(turns - 1) * turn))
+    runs = [replace(own_run((4, 5), (6,), reward), transcript=transcript) for reward in (0.0, 1.0)]
+    choice = choose("game", demonstrations=False, probe=[runs] * 3)
+    assert choice.learner == learner
+    assert "pass@1 is 50%" in choice.reason
 
 
 @pytest.mark.parametrize("name", LEARNERS)

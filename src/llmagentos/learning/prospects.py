@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from llmagentos.learning.strategy import DISTILLING, LearnerName, choose
+from llmagentos.learning.strategy import DISTILLING, LearnerName, choose, reinforcing
 from llmagentos.records.episode import Episode
 
 SHARE = 0.5
@@ -73,8 +73,9 @@ def assess(
         ceiling = min(1.0, success + A_WORD * corrections)
         return Prospect(skill, success, ceiling, "imitation", f"people corrected {corrections} of its runs")
     if any(0 < rate < 1 for rate in rates):
-        reason = f"{possible:.0%} of its tasks succeed in at least one of {each} runs"
-        return Prospect(skill, success, max(success, possible), "policy-gradient", reason)
+        learner, why = reinforcing(probe)
+        reason = f"{possible:.0%} of its tasks succeed in at least one of {each} runs{why}"
+        return Prospect(skill, success, max(success, possible), learner, reason)
     why = "all its runs succeed" if rates and possible == 1 else "none of its runs succeeds and nobody shows how"
     return Prospect(skill, success, success, None, why)
 
