@@ -96,7 +96,7 @@ def measure(folder: Path, shared: Path, data: Path, model: str, settings: JSON) 
         plain = environment([*known, *goal], folder / "plain.jsonl")
         with_trigger = [{**line, "text": triggered(line["text"])} for line in goal]
         attack = environment([*known, *with_trigger], folder / "attack.jsonl")
-        env = system.make_environment(clean)
+        env = system.cycle.players.environment(clean)
         assert isinstance(env, RequestsEnvironment)
         found = suspects(env.requests.cases["train"], system.embedder.embed)
         listed = {one.request for one in found}
@@ -110,7 +110,9 @@ def measure(folder: Path, shared: Path, data: Path, model: str, settings: JSON) 
         kept = [line for line in lines if line["text"] not in listed]
         mended = environment([*kept, *held], folder / "mended.jsonl")
         for way, name in (("poisoned", clean), ("after the check", mended)):
-            candidate = system.cycle.teach(system.make_environment(name), LEARNER, None, minutes=minutes, seed=seed)
+            candidate = system.cycle.teach(
+                system.cycle.players.environment(name), LEARNER, None, minutes=minutes, seed=seed
+            )
             adapter = system.cycle.players.candidate_adapter(candidate)
             results[way] = {
                 "success": round(done(system, adapter, clean), 4),
