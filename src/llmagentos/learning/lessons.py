@@ -44,7 +44,8 @@ T = TypeVar("T")
 GENERAL_SAMPLING = Sampling(max_tokens=24)
 """The first words of an answer are enough to hold the manner of answering."""
 TOGETHER = 4
-"""Replayed runs of one skill that follow each other: in one batch the prompt that they share is computed once."""
+"""Runs of one kept skill that follow each other: in one batch the prompt that they share is computed once. Few runs
+beside a policy gradient's rare updates are mixed instead: by fours the desk fell from 94 to 87 % beside the drills."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,27 +186,28 @@ class Lessons:
         what people corrected in conversations.
 
         Each kept skill comes twice as often as the base model's own answers to requests of no skill and as people's
-        corrections; without either there are only those answers, a quarter of `count`. `TOGETHER` runs of one source
-        follow each other.
+        corrections; without either there are only those answers, a quarter of `count`.
         """
         count = count if self._kept or self._corrected("") else math.ceil(count / 4)
-        return self._replayed(count, seed, [*self._kept, *self._kept, None])
+        return self._replayed(count, seed, [*self._kept, *self._kept, None], 1)
 
     def kept(self, count: int, seed: int) -> list[Transcript]:
-        """`replay` without general answers; none where there is nothing to keep."""
-        return self._replayed(count, seed, [*self._kept, *self._kept])
+        """`replay` without general answers, runs of one skill together; none where there is nothing to keep."""
+        return self._replayed(count, seed, [*self._kept, *self._kept], TOGETHER)
 
     def general(self, count: int, seed: int) -> list[Transcript]:
         """What the bare base model answers to requests of no skill."""
         return _in_turn(self._general, count, seed * count) if self._replays else []
 
-    def _replayed(self, count: int, seed: int, sources: list[LanguageEnvironment | None]) -> list[Transcript]:
+    def _replayed(
+        self, count: int, seed: int, sources: list[LanguageEnvironment | None], together: int
+    ) -> list[Transcript]:
         said = self._corrected("")
         if not (self._replays and (sources or said)):
             return []
         found: list[Transcript] = []
-        for number, begin in enumerate(range(0, count, TOGETHER)):
-            size = min(TOGETHER, count - begin)
+        for number, begin in enumerate(range(0, count, together)):
+            size = min(together, count - begin)
             place, draw = (seed + number) % (len(sources) + bool(said)), seed * 31 + begin
             if place == len(sources):
                 found += _in_turn(said, size, draw)
