@@ -96,8 +96,8 @@ def plan(*, full: bool = False, quick: bool = False) -> DemoPlan:
         )
     # Two runs a step: after 360 runs 65 and 72 % on two sets of 96 tasks, where four a step gave 57 and 63 %. After 240
     # steps at 1e-3 with a quarter of general answers: 90 % of 96 development tasks, 0.38 nats from the base on general
-    # requests; 300 steps at 2e-3 with a tenth of them went past the gate's 0.5. With an anchor in their place the desk came
-    # to 90 % of 60 report tasks at 0.03 nats, but the drills then took 4 points of it (360 tasks) and were refused.
+    # requests; 300 steps at 2e-3 with a tenth of them went past the gate's 0.5. With an anchor in their place the desk
+    # came to 90 % of 60 report tasks, but the drills then took 4 points of it (360 tasks) and were refused.
     # The steps are given, and minutes for them that also do where a neighbour takes a third of the machine.
     support = Imitation(
         ImitationSettings(batch=2, pool=128, limit=240, replay_share=0.25, anchor=0.0, evaluate_every=60)
