@@ -109,6 +109,17 @@ def test_people_reach_every_kind_of_learner(system: AgentOS, talk: Episode) -> N
     assert {corrected.id, corrected.shown, chat.shown} <= source.rests_on
 
 
+def test_where_nothing_is_replayed_nothing_rests_on_corrected_conversations(system: AgentOS, talk: Episode) -> None:
+    given = system.give_feedback(talk.id, "correction", "It is on its way.")
+    cycle = system.cycle
+    services, env = cycle._services(system.releases.live()), system.make_environment(SKILL)
+    for replays, rests_on in ((False, set()), (True, {given.shown})):
+        source = Lessons(services, env, 0, (), replays=replays)
+        for given_out in (source.replay(8, 0), source.kept(8, 0), source.general(2, 0)):
+            assert bool(given_out) == replays
+        assert source.rests_on == rests_on
+
+
 def test_corrected_conversations_are_learned_by_a_run_of_their_own(system: AgentOS, talk: Episode) -> None:
     agent = Agent(system=system)
     with pytest.raises(LearningError, match="Nobody has corrected a conversation yet"):

@@ -188,7 +188,7 @@ class Lessons:
         Each kept skill comes twice as often as the base model's own answers to requests of no skill and as people's
         corrections; without either there are only those answers, a quarter of `count`.
         """
-        count = count if self._kept or self._corrected("") else math.ceil(count / 4)
+        count = count if self._kept or self._said else math.ceil(count / 4)
         return self._replayed(count, seed, [*self._kept, *self._kept, None], 1)
 
     def kept(self, count: int, seed: int) -> list[Transcript]:
@@ -202,7 +202,7 @@ class Lessons:
     def _replayed(
         self, count: int, seed: int, sources: list[LanguageEnvironment | None], together: int
     ) -> list[Transcript]:
-        said = self._corrected("")
+        said = self._said
         if not (self._replays and (sources or said)):
             return []
         found: list[Transcript] = []
@@ -216,6 +216,11 @@ class Lessons:
             else:
                 found += self._shown(env, size, draw, self._brief(env)) or _in_turn(self._own(env), size, draw)
         return found
+
+    @property
+    def _said(self) -> list[Transcript]:
+        """Corrected conversations to be replayed; where nothing is replayed, nothing rests on them."""
+        return self._corrected("") if self._replays else []
 
     @cached_property
     def _general(self) -> list[Transcript]:
