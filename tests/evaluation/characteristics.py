@@ -120,7 +120,7 @@ def page() -> str:
             "\nWhich release was the best is itself an estimate. The simulated chains in\n"
             "`tests/evaluation/test_gate.py` choose it by its noisy gate score, as the releases do.\n",
             "Small tests are weak tests: at 100 tasks a verdict is a coarse sieve (it stops losses of 10 points, not "
-            "of 3). Ask for more tasks where a skill matters: `GateRules` and `Skill.gate_tasks` are settings.",
+            "of 3). Ask for more tasks where a skill matters: `GateRules` and `CycleSettings` are settings.",
             "",
         ]
     )

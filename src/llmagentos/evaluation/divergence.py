@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from llmagentos.errors import GateError
-from llmagentos.models.adapters import BatchAdapters, FusedAdapter
+from llmagentos.models.adapters import FusedAdapter
 from llmagentos.models.arithmetic import arithmetic
 from llmagentos.models.decoder import Decoder
-from llmagentos.models.packing import TreeAttention, pack
+from llmagentos.models.logprobs import mean_divergence, next_logprobs
+from llmagentos.models.packing import pack
 from llmagentos.models.rendering import Renderer
 from llmagentos.records.message import Message
 
@@ -59,13 +59,5 @@ def divergence(
         return 0.0
     tree = pack(sequences, device=decoder.device)
     rows = torch.from_numpy(np.unique(np.concatenate([places[-POSITIONS:] for places in tree.index])))
-    attention = TreeAttention(tree, decoder.config, decoder.dtype)
-
-    def logprobs(adapter: FusedAdapter | None) -> Tensor:
-        runs = [(0, len(tree.tokens_N), adapter)] if adapter is not None else []
-        hidden_NH = decoder.hidden(tree.tokens_N, tree.positions_N, attention, BatchAdapters(runs) if runs else None)
-        return decoder.logits(hidden_NH[rows.to(hidden_NH.device)]).log_softmax(-1)
-
-    with torch.no_grad():
-        new, old = logprobs(candidate), logprobs(live)
-        return float((new.exp() * (new - old)).sum(-1).mean())
+    new_MV, old_MV = (next_logprobs(decoder, tree, adapter, rows) for adapter in (candidate, live))
+    return float(mean_divergence(new_MV, old_MV))

@@ -264,17 +264,12 @@ class Gate:
         rules = self.rules
         if by_bound:
             return f"Judged by the one-sided {percent(rules.confidence)} lower bound."
-        reach = rules.reach(first) if 0 < first <= count else 0.0
-        further = max(0, count - first) or rules.further * first if reach else 0
-        rates = point_rule_errors(
-            first if reach else count,
-            rules.margin,
-            rules.flip_rate,
-            drop=2 * rules.margin,
-            further=further,
-            reach=reach,
-        )
-        looks = "estimate, at a second look" if reach and count > first else "estimate"
+        tasks, further, reach = count, 0, 0.0
+        if 0 < first <= count and rules.reach(first):
+            tasks, further, reach = first, (count - first) or rules.further * first, rules.reach(first)
+        drop = 2 * rules.margin
+        rates = point_rule_errors(tasks, rules.margin, rules.flip_rate, drop, further=further, reach=reach)
+        looks = "estimate, at a second look" if tasks < count else "estimate"
         return (
             f"Judged by the {looks}: where {percent(rates.flip_rate)} of answers flip by chance, this refuses an "
             f"unchanged skill {percent(rates.refuses_unchanged)} of the time and passes a true loss of "

@@ -18,10 +18,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from llmagentos.errors import LearningError
-from llmagentos.models.adapters import BatchAdapters, FusedAdapter, block_mask, new_adapter
+from llmagentos.models.adapters import FusedAdapter, block_mask, new_adapter
 from llmagentos.models.arithmetic import arithmetic
 from llmagentos.models.constraints import Constraints, forbidden, words
 from llmagentos.models.decoder import Decoder
+from llmagentos.models.logprobs import mean_divergence, next_logprobs
 from llmagentos.models.native.training import NativeTraining
 from llmagentos.models.packing import PackedTree, TreeAttention, pack
 from llmagentos.models.products import FrozenProduct, PackedLinear
@@ -176,14 +177,9 @@ class AdapterTrainer:
         """
         tree = pack(sequences, device=self.decoder.device)
         self.tokens += len(tree.tokens_N)
-        runs = [(0, len(tree.tokens_N), reference)] if reference is not None else []
-        with torch.no_grad():
-            attention = TreeAttention(tree, self.decoder.config, self.decoder.dtype)
-            adapters = BatchAdapters(runs) if runs else None
-            hidden_NH = self.decoder.hidden(tree.tokens_N, tree.positions_N, attention, adapters)
-            old_NV = self.decoder.logits(hidden_NH).log_softmax(-1)
+        old_NV = next_logprobs(self.decoder, tree, reference)
         new_NV = self.decoder.logits(self._hidden(tree, np.arange(len(tree.tokens_N)))).log_softmax(-1)
-        return (new_NV.exp() * (new_NV - old_NV)).sum(-1).mean()
+        return mean_divergence(new_NV, old_NV)
 
     def _allowed(self, sequences: Sequence[TrainingSequence], count: int) -> np.ndarray | None:
         """What each of `count` scored tokens could have been, [M, W]; None where all of them could be anything."""

@@ -155,8 +155,11 @@ class Releases:
 
     def rests_on_withdrawn(self, candidate: Candidate) -> bool:
         """Whether any episode that a candidate names was withdrawn since."""
-        withdrawn = self._table.withdrawn() | self._store.episodes.withdrawn_among(candidate.episodes)
-        return not withdrawn.isdisjoint(candidate.episodes)
+        return not self._withdrawn(candidate).isdisjoint(candidate.episodes)
+
+    def _withdrawn(self, candidate: Candidate) -> set[str]:
+        """All that was withdrawn as far as releases know, and what the store knows of the candidate's own episodes."""
+        return self._table.withdrawn() | self._store.episodes.withdrawn_among(candidate.episodes)
 
     def _begin(self) -> Release:
         bare = Release("r0", Manifest(self._base), created=time.time())
@@ -216,8 +219,7 @@ class Releases:
                 self._table.insert_lineage(artefact.digest, candidate.episodes, [one.digest for one in inherited])
 
     def _refuse_withdrawn(self, candidate: Candidate, manifest: Manifest) -> None:
-        taken = self._table.withdrawn() | self._store.episodes.withdrawn_among(candidate.episodes)
-        tainted = self._table.resting_on(taken)
+        tainted = self._table.resting_on(self._withdrawn(candidate))
         names = [artefact.name for artefact in manifest.artefacts if artefact.digest in tainted]
         if names:
             raise WithdrawnError(
