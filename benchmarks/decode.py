@@ -9,9 +9,8 @@ shared or remembered from one repetition to the next), and exactly `--tokens` ne
 our engine reads the model through a renderer whose `eos_ids` are empty. They take turns within a repetition, in one
 thread: two OpenMP teams would slow each other (see `models.arithmetic`). The peer never carries an adapter; it runs in
 fp32 and bf16, and each figure is compared with the faster of the two.
-The engine computes as it does for a user, in `--precision auto`: in int8 where the processor has VNNI, and by its own
-kernels where there is a compiler. It guesses nothing: replies to random tokens repeat themselves, so that guesses would
-flatter it.
+The engine computes as it does for a user, in `--precision auto`: in int8 by its own kernels where there is a compiler.
+It guesses nothing: replies to random tokens repeat themselves, so that guesses would flatter it.
 `decode` counts the tokens that come after every request has its first one, by the time they take; `end to end`
 counts all new tokens by the time from handing over the prompts to the last token.
 Beside them stand the machine's limits: the model's own matrix products alone with one row a request, and a copy of

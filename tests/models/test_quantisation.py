@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,24 @@ from llmagentos.models.quantisation import measure_peaks, smoothing
 from llmagentos.models.torch_engine import TorchEngine
 from llmagentos.records.generation import GenerationRequest, Sampling
 
-pytestmark = pytest.mark.skipif(not has_fast_int8(), reason="this processor has no AVX-512 VNNI or AMX")
-
 PROMPT = tuple(range(20, 60))
 
 
-def test_log_probabilities_are_near_those_in_full_precision(tiny_model: Path) -> None:
+@pytest.fixture(params=["by the kernels", "by PyTorch"])
+def folder(request: pytest.FixtureRequest) -> Path | None:
+    """Where the kernels lie; None to compute without them, which takes a processor that multiplies bytes."""
+    if request.param == "by the kernels":
+        request.getfixturevalue("kernels")
+        return Path(os.environ["LLMAGENTOS_KERNELS"])
+    if not has_fast_int8():
+        pytest.skip("this processor has no AVX-512 VNNI or AMX")
+    return None
+
+
+def test_log_probabilities_are_near_those_in_full_precision(tiny_model: Path, folder: Path | None) -> None:
     found = {}
     for precision in ("fp32", "int8"):
-        engine = TorchEngine.load(tiny_model, precision=precision)
+        engine = TorchEngine.load(tiny_model, precision=precision, kernels=folder)
         assert engine.decoder.head.quantised == (precision == "int8")
         completion = engine.submit(GenerationRequest(PROMPT, Sampling(max_tokens=1))).result(60)
         found[precision] = completion.logprobs[0]
@@ -29,8 +39,8 @@ def test_log_probabilities_are_near_those_in_full_precision(tiny_model: Path) ->
     assert found["int8"] == pytest.approx(found["fp32"], abs=0.1)
 
 
-def test_an_adapter_learns_on_eight_bits(tiny_model: Path) -> None:
-    engine = TorchEngine.load(tiny_model, precision="int8")
+def test_an_adapter_learns_on_eight_bits(tiny_model: Path, folder: Path | None) -> None:
+    engine = TorchEngine.load(tiny_model, precision="int8", kernels=folder)
     trainer = AdapterTrainer(engine.decoder, AdapterSettings(learning_rate=5e-3))
     lesson = [TrainingSequence(PROMPT, (False,) * 20 + (True,) * 20)]
     losses = []

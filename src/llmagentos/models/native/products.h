@@ -121,7 +121,7 @@ INLINED void product_tile(const Product *p, const Rows *x, long first, int block
 /* A whole block for `count` rows, as many registers of outputs at once as there is room for. */
 INLINED void product_block(const Product *p, const Rows *x, long first, int block, float *y, long stride, int add,
                            const int count) {
-    const int wide = LANES == 16 ? 4 : count == 1 ? 8 : count == 2 ? 4 : 2;
+    const int wide = LANES == 16 ? 4 : count <= 2 ? 4 : 2;
     for (int at = 0; at < BLOCK; at += wide * LANES)
         product_tile(p, x, first, block, at, y, stride, add, count, wide);
 }

@@ -186,10 +186,16 @@ INLINED Weights load_weights(const uint8_t *from) {
 }
 
 /* sum += weight * four, byte by byte in fours: the weight's sign goes to the input, because vpmaddubsw multiplies unsigned by
- * signed bytes. Its sums of two products, at most 2 * 127 * 127, fit into sixteen bits, so this is exact too. */
+ * signed bytes. Its sums of two products, at most 2 * 127 * 127, fit into sixteen bits, so this is exact too. Written out,
+ * because compilers that see the intrinsics spread them so far that sums no longer fit into the registers. */
 INLINED void dot4(Ints *sum, Weights weight, Ints four) {
-    const __m256i pairs = _mm256_maddubs_epi16(weight.sizes, _mm256_sign_epi8(four, weight.bytes));
-    *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    __m256i pairs;
+    __asm__("vpsignb %[bytes], %[four], %[pairs]\n\t"
+            "vpmaddubsw %[pairs], %[sizes], %[pairs]\n\t"
+            "vpmaddwd %[ones], %[pairs], %[pairs]\n\t"
+            "vpaddd %[pairs], %[sum], %[sum]"
+            : [sum] "+x"(*sum), [pairs] "=&x"(pairs)
+            : [bytes] "xm"(weight.bytes), [sizes] "x"(weight.sizes), [four] "x"(four), [ones] "x"(_mm256_set1_epi16(1)));
 }
 
 #else
