@@ -40,7 +40,9 @@ def tiny_engine(folder: Path, kernels: Kernels | None) -> TorchEngine:
     return TorchEngine(decoder, renderer, rows=8)
 
 
-def random_decoder(config: DecoderConfig, kernels: Kernels | None, seed: int = 0) -> Decoder:
+def random_decoder(
+    config: DecoderConfig, kernels: Kernels | None, seed: int = 0, *, eight_bits: bool = True
+) -> Decoder:
     generator = torch.Generator().manual_seed(seed)
 
     def weight(*shape: int) -> torch.Tensor:
@@ -71,6 +73,10 @@ def random_decoder(config: DecoderConfig, kernels: Kernels | None, seed: int = 0
         ):
             tensors[f"{at}mlp.{name}_proj.weight"] = weight(*shape)
     decoder = Decoder(config, tensors, dtype=torch.float32)
+    if not eight_bits:
+        assert kernels is not None
+        decoder.hand_over(kernels)
+        return decoder
     for layer in decoder.layers:
         for group in GROUPS:
             inputs = layer.products[group].weight_OI.shape[1]

@@ -215,6 +215,14 @@ class Decoder:
         """What its products compute in: fp32, bf16 or int8."""
         return "int8" if self.head.quantised else "bf16" if self.dtype is torch.bfloat16 else "fp32"
 
+    def hand_over(self, kernels: Kernels) -> None:
+        """Let the `kernels` compute its products in fp32, and an engine whole steps by them; it must be in fp32."""
+        for layer in self.layers:
+            for product in layer.products.values():
+                product.hand_over(kernels)
+        self.head.hand_over(kernels)
+        self.kernels = kernels
+
     def pack(self, rows: int = PACK_ROWS, *, backward: bool = False) -> None:
         """Lay every weight out for this processor (see `PackedLinear`); again is free."""
         for layer in self.layers:

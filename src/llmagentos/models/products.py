@@ -68,34 +68,44 @@ class PackedLinear:
     eight bits a quarter of it.
     """
 
-    __slots__ = ("_backward", "_forward", "_int8", "_int8_backward", "_kernels", "_sharp", "bias", "weight_OI")
+    __slots__ = (
+        "_backward",
+        "_eight_bits",
+        "_forward",
+        "_frozen",
+        "_frozen_backward",
+        "_kernels",
+        "_sharp",
+        "bias",
+        "weight_OI",
+    )
 
     def __init__(self, weight_OI: Tensor, bias: Tensor | None = None) -> None:
         self.weight_OI = weight_OI
         self.bias = bias
         self._forward: Tensor | None = None
         self._backward: Tensor | None = None
-        self._int8: Int8Product | KernelProduct | None = None
-        self._int8_backward: Int8Product | KernelProduct | None = None
+        self._frozen: Int8Product | KernelProduct | None = None
+        self._frozen_backward: Int8Product | KernelProduct | None = None
         self._kernels: Kernels | None = None
-        self._sharp = False
+        self._sharp = self._eight_bits = False
 
     @property
     def quantised(self) -> bool:
         """Whether it computes in eight bits."""
-        return self._int8 is not None
+        return self._eight_bits
 
     @property
     def native(self) -> Product:
-        """The product as the kernels read it; only where it was quantised for them."""
-        assert isinstance(self._int8, KernelProduct)
-        return self._int8.product
+        """The product as the kernels read it; only where it is theirs."""
+        assert isinstance(self._frozen, KernelProduct)
+        return self._frozen.product
 
     @property
     def native_backward(self) -> Product:
         """The transposed product as the kernels read it; only where it was packed for the way back too."""
-        assert isinstance(self._int8_backward, KernelProduct)
-        return self._int8_backward.product
+        assert isinstance(self._frozen_backward, KernelProduct)
+        return self._frozen_backward.product
 
     def quantise(self, smooth_I: Tensor | None = None, *, sharp: bool = False, kernels: Kernels | None = None) -> None:
         """Compute in eight bits from now on (see `Int8Product`), by the `kernels` where there are some.
@@ -103,25 +113,33 @@ class PackedLinear:
         `sharp` says that few entries of a row's gradient are large and the rest tiny, as behind a softmax: in eight
         bits those would be lost (cosine with the exact gradient 0.80 instead of 0.99), so it stays in fp32.
         """
-        self._kernels = kernels
-        self._int8 = self._eight_bits(self.weight_OI, smooth_I, self.bias)
+        self._kernels, self._eight_bits = kernels, True
+        self._frozen = self._product(self.weight_OI, smooth_I, self.bias)
         self._forward, self._sharp = None, sharp
 
-    def _eight_bits(
+    def hand_over(self, kernels: Kernels) -> None:
+        """Let the `kernels` compute, in fp32, from now on."""
+        self._kernels, self._eight_bits = kernels, False
+        self._frozen = self._product(self.weight_OI, None, self.bias)
+        self._forward = None
+
+    def _product(
         self, weight_OI: Tensor, smooth_I: Tensor | None = None, bias_O: Tensor | None = None
     ) -> Int8Product | KernelProduct:
         if self._kernels is None:
             return Int8Product(weight_OI, smooth_I, bias_O)
-        return KernelProduct(self._kernels, weight_OI, smooth_I, bias_O)
+        if self._eight_bits:
+            return KernelProduct.in_eight_bits(self._kernels, weight_OI, smooth_I, bias_O)
+        return KernelProduct.in_fp32(self._kernels, weight_OI, bias_O)
 
     def pack(self, rows: int = PACK_ROWS, *, backward: bool = False) -> None:
         """Prepare the layout for about `rows` rows; `backward` the transposed one that a trainer needs."""
         if self.weight_OI.device.type != "cpu" or not torch.backends.mkldnn.is_available():
             return
         weight = self.weight_OI.detach()
-        if self.quantised and not (backward and self._sharp):
-            if backward and self._int8_backward is None:
-                self._int8_backward = self._eight_bits(weight.t().contiguous())
+        if self._frozen is not None and not (backward and self._sharp):
+            if backward and self._frozen_backward is None:
+                self._frozen_backward = self._product(weight.t().contiguous())
         elif backward and self._backward is None:
             self._backward = torch.ops.mkldnn._reorder_linear_weight(weight.t().contiguous(), rows)
         elif not backward and self._forward is None:
@@ -129,8 +147,8 @@ class PackedLinear:
 
     def __call__(self, x_NI: Tensor) -> Tensor:
         """`x W^T + b`, no gradient recorded: see `backward` and `FrozenProduct`."""
-        if self._int8 is not None:
-            return self._int8(x_NI)
+        if self._frozen is not None:
+            return self._frozen(x_NI)
         if self._forward is None or x_NI.shape[0] == 1:  # one row is bound by memory: the plain layout is as good
             return functional.linear(x_NI, self.weight_OI, self.bias)
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x_NI, self._forward, self.bias, "none", [], "")
@@ -138,8 +156,8 @@ class PackedLinear:
 
     def backward(self, dy_NO: Tensor) -> Tensor:
         """The gradient of the input, `dy W`."""
-        if self._int8_backward is not None:
-            return self._int8_backward(dy_NO)
+        if self._frozen_backward is not None:
+            return self._frozen_backward(dy_NO)
         if self._backward is None:
             return dy_NO @ self.weight_OI
         dx: Tensor = torch.ops.mkldnn._linear_pointwise(dy_NO.contiguous(), self._backward, None, "none", [], "")

@@ -109,12 +109,14 @@ class TorchEngine:
             torch.set_num_threads(threads)
         keep_memory()
         check_device(device)
-        compiled = _kernels(kernels) if device == "cpu" and precision in ("auto", "int8") else None
+        compiled = _kernels(kernels) if device == "cpu" and precision != "bf16" else None
         chosen = choose_precision(precision, device, kernels=compiled is not None)
         decoder = Decoder.load(folder, dtype=working_dtype(chosen), device=device)
         renderer = Renderer(folder)
         if chosen == "int8":
             quantise(decoder, renderer, compiled)
+        elif chosen == "fp32" and compiled is not None:
+            decoder.hand_over(compiled)
         decoder.pack()
         return cls(decoder, renderer, rows=rows)
 

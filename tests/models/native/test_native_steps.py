@@ -36,10 +36,22 @@ def test_product_is_that_of_pytorch(kernels: Kernels, rows: int) -> None:
     for outputs, inputs in ((33, 7), (64, 128), (100, 130)):
         weight, x = (torch.randn(n, inputs, generator=generator) for n in (outputs, rows))
         smooth, bias = 1 + torch.rand(inputs, generator=generator), torch.randn(outputs, generator=generator)
-        ours = KernelProduct(kernels, weight, smooth, bias)(x)
+        ours = KernelProduct.in_eight_bits(kernels, weight, smooth, bias)(x)
         torch.testing.assert_close(ours, exact_product(weight, smooth, bias, x), atol=1e-4, rtol=1e-4)
         if has_fast_int8():
             torch.testing.assert_close(ours, Int8Product(weight, smooth, bias)(x), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 12, 31, 70])
+def test_product_in_fp32_is_that_of_pytorch_and_each_row_stands_alone(kernels: Kernels, rows: int) -> None:
+    generator = torch.Generator().manual_seed(rows)
+    for outputs, inputs in ((33, 7), (64, 128), (100, 130)):
+        weight, x = (torch.randn(n, inputs, generator=generator) for n in (outputs, rows))
+        for bias in (None, torch.randn(outputs, generator=generator)):
+            ours = KernelProduct.in_fp32(kernels, weight, bias)
+            found = ours(x)
+            torch.testing.assert_close(found, torch.nn.functional.linear(x, weight, bias), atol=1e-4, rtol=1e-5)
+            assert torch.equal(torch.cat([ours(row.unsqueeze(0)) for row in x]), found)
 
 
 def exact_product(
@@ -56,27 +68,29 @@ def exact_product(
 def test_largest_bytes_do_not_overflow(kernels: Kernels) -> None:
     x, weight = torch.full((3, 64), 5.0), torch.full((70, 64), 2.0)
     weight[1::2] = -2.0
-    got = KernelProduct(kernels, weight)(x)
+    got = KernelProduct.in_eight_bits(kernels, weight)(x)
     torch.testing.assert_close(got, x @ weight.t(), atol=1e-3, rtol=1e-5)
 
 
+@pytest.mark.parametrize("eight_bits", [True, False])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("rank", [0, 3, 16])
-def test_every_shape_gives_what_pytorch_gives(kernels: Kernels, shape: str, rank: int) -> None:
+def test_every_shape_gives_what_pytorch_gives(kernels: Kernels, shape: str, rank: int, eight_bits: bool) -> None:
     config = SHAPES[shape]
-    decoder = random_decoder(config, kernels)
+    decoder = random_decoder(config, kernels, eight_bits=eight_bits)
     adapter = adapter_for(config, 1, rank) if rank else None
     assert NativeSteps.fits(decoder)
     drawn = prefill(NativeSteps(decoder, prefix_tokens=64), job(0, PROMPT, adapter))
     expected = full_pass(decoder, PROMPT, adapter)
-    assert drawn.logprob == pytest.approx(float(expected[drawn.token]), abs=0.05)
+    assert drawn.logprob == pytest.approx(float(expected[drawn.token]), abs=0.05 if eight_bits else 0.005)
     assert float(expected.max() - expected[drawn.token]) < 0.05  # greedy, up to a rounding that tipped over
     if adapter is not None:
         assert float((full_pass(decoder, PROMPT, None) - expected).abs().max()) > 0.3  # the adapter matters here
 
 
-def test_result_is_the_same_bit_by_bit_in_pieces_and_in_company(kernels: Kernels) -> None:
-    decoder = random_decoder(PLAIN, kernels)
+@pytest.mark.parametrize("eight_bits", [True, False])
+def test_result_is_the_same_bit_by_bit_in_pieces_and_in_company(kernels: Kernels, eight_bits: bool) -> None:
+    decoder = random_decoder(PLAIN, kernels, eight_bits=eight_bits)
     adapters = [adapter_for(PLAIN, 1, 4), adapter_for(PLAIN, 2, 8)]
     alone = [prefill(NativeSteps(decoder, prefix_tokens=0), job(0, PROMPT, a)).logprob for a in adapters]
     in_pieces = [prefill(NativeSteps(decoder, prefix_tokens=0), job(0, PROMPT, a), at_once=7).logprob for a in adapters]

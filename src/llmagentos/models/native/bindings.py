@@ -22,10 +22,11 @@ MOST_HEAD, MOST_GROUP = 256, 16
 
 
 class Product(Structure):
-    """A product in eight bits."""
+    """A product in eight bits, or with `plain` in fp32."""
 
     _fields_ = (
         ("weight", c_void_p),
+        ("plain", c_void_p),
         ("scale_O", c_void_p),
         ("inverse_I", c_void_p),
         ("bias_O", c_void_p),

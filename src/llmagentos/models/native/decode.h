@@ -93,10 +93,10 @@ static void norm_row(const float *x, const float *weight, int size, float eps, f
     }
 }
 
-/* The inputs of a product for tokens `first` to `after`: eight-bit rows, and what the adapters' first halves make. */
+/* The inputs of a product for tokens `first` to `after`: rows as it takes them, and what the adapters' first halves make. */
 static void prepare(Step *s, int layer, int group, const float *x, long stride, long first, long after) {
     const Product *p = &s->model->layer[layer].products[group];
-    for (long n = first; n < after; n++) quantise_row(x + n * stride, p->inverse_I, p->inputs, &s->rows, n);
+    for (long n = first; n < after; n++) take_row(p, x + n * stride, &s->rows, n);
     for (int r = 0; r < s->batch->runs; r++) {
         const Run *run = &s->batch->run[r];
         const Pair *pair = &run->pairs[layer * GROUPS + group];
@@ -136,10 +136,13 @@ static void add_adapters(const Step *s, int layer, int group, int piece, float *
     }
 }
 
-static void adapted_product(Step *s, int layer, int group, float *y, long stride, int add) {
+/* The product of what was prepared from `x`, whose rows are as long as its inputs are many. */
+static void adapted_product(const Step *s, int layer, int group, const float *x, float *y, long stride, int add) {
     const Product *p = &s->model->layer[layer].products[group];
+    Rows rows = s->rows;
+    rows.plain = x, rows.stride = p->inputs;
     const long pieces = product_pieces(p, s->batch->tokens), halves = (p->outputs + BLOCK - 1) / BLOCK * 2;
-    for (long piece; (piece = take_piece()) < pieces;) product_piece(p, &s->rows, s->batch->tokens, piece, y, stride, add);
+    for (long piece; (piece = take_piece()) < pieces;) product_piece(p, &rows, s->batch->tokens, piece, y, stride, add);
     barrier();
     if (!s->batch->runs) return;
     for (long piece; (piece = take_piece()) < halves;) add_adapters(s, layer, group, (int)piece, y, stride);
@@ -212,7 +215,7 @@ static void layer_step(Step *s, int layer) {
     const Layer *l = &m->layer[layer];
     const long tokens = s->batch->tokens, q = (long)m->heads * m->size, kv = (long)m->kv_heads * m->size;
     norm_and_prepare(s, layer, QKV, s->x_NH, l->input_norm_H);
-    adapted_product(s, layer, QKV, s->wide_NO, q + 2 * kv, 0);
+    adapted_product(s, layer, QKV, s->normed_NI, s->wide_NO, q + 2 * kv, 0);
     EACH_PIECE(first, after, tokens) for (long n = first; n < after; n++) place(s, layer, n);
     barrier();
     long together = (tokens * m->kv_heads + 4 * pool.threads - 1) / (4 * pool.threads);
@@ -226,16 +229,16 @@ static void layer_step(Step *s, int layer) {
     barrier();
     EACH_PIECE(first, after, tokens) prepare(s, layer, O, s->context_NH, q, first, after);
     barrier();
-    adapted_product(s, layer, O, s->x_NH, m->hidden, 1);
+    adapted_product(s, layer, O, s->context_NH, s->x_NH, m->hidden, 1);
     norm_and_prepare(s, layer, GATE_UP, s->x_NH, l->post_norm_H);
-    adapted_product(s, layer, GATE_UP, s->wide_NO, 2L * m->intermediate, 0);
+    adapted_product(s, layer, GATE_UP, s->normed_NI, s->wide_NO, 2L * m->intermediate, 0);
     EACH_PIECE(first, after, tokens) {
         for (long n = first; n < after; n++)
             gate(s->wide_NO + n * 2 * m->intermediate, m->intermediate, s->normed_NI + n * m->intermediate);
         prepare(s, layer, DOWN, s->normed_NI, m->intermediate, first, after);
     }
     barrier();
-    adapted_product(s, layer, DOWN, s->x_NH, m->hidden, 1);
+    adapted_product(s, layer, DOWN, s->normed_NI, s->x_NH, m->hidden, 1);
 }
 
 /* e^((logit - peak) / heat) for a register of tokens; zero for those that may not be drawn. */
@@ -304,13 +307,15 @@ static void step(int thread, void *argument) {
         for (long n = first; n < after; n++) {
             norm_row(s->x_NH + (long)b->end_M[n] * m->hidden, m->final_norm_H, m->hidden, m->norm_eps,
                      s->normed_NI + n * m->hidden);
-            quantise_row(s->normed_NI + n * m->hidden, m->head.inverse_I, m->hidden, &s->rows, n);
+            take_row(&m->head, s->normed_NI + n * m->hidden, &s->rows, n);
         }
     }
     barrier();
     const long pieces = product_pieces(&m->head, b->ends);
+    Rows rows = s->rows;
+    rows.plain = s->normed_NI, rows.stride = m->hidden;
     for (long piece; (piece = take_piece()) < pieces;)
-        product_piece(&m->head, &s->rows, b->ends, piece, b->logits_MV, m->vocabulary, 0);
+        product_piece(&m->head, &rows, b->ends, piece, b->logits_MV, m->vocabulary, 0);
     barrier();
     for (long row; (row = take_piece()) < b->ends;) draw(b, m, row);
     barrier();

@@ -22,7 +22,7 @@ static void single(int thread, void *argument) {
     const Product *p = s->product;
     (void)thread;
     EACH_PIECE(first, after, s->rows) {
-        for (long n = first; n < after; n++) quantise_row(s->x_NI + n * p->inputs, p->inverse_I, p->inputs, &s->whole, n);
+        for (long n = first; n < after; n++) take_row(p, s->x_NI + n * p->inputs, &s->whole, n);
     }
     barrier();
     const long pieces = product_pieces(p, s->rows);
@@ -34,7 +34,7 @@ static void single(int thread, void *argument) {
 /* One product by itself, for a trainer; `workspace` has rows * (padded inputs + 8) bytes. */
 void multiply(const Product *product, const float *x_NI, long rows, float *y_NO, int8_t *workspace) {
     int8_t *ends = workspace + rows * padded(product->inputs);
-    Single s = {product, x_NI, y_NO, rows, {workspace, (float *)ends, (int32_t *)(ends + 4 * rows)}};
+    Single s = {product, x_NI, y_NO, rows, {x_NI, product->inputs, workspace, (float *)ends, (int32_t *)(ends + 4 * rows)}};
     run_together(single, &s);
 }
 

@@ -1,4 +1,4 @@
-/* Matrix products: eight-bit weights with eight-bit inputs, and low-rank ones in fp32 beside them.
+/* Matrix products: eight-bit weights with eight-bit inputs or fp32 with fp32, and low-rank ones in fp32 beside them.
  *
  * In: rows of activations. Out: rows of products, exact integer sums scaled back to fp32 (see products.Int8Product for
  * the scheme and its papers). It does not know layers or attention.
@@ -21,7 +21,8 @@
 #endif
 
 typedef struct {
-    const uint8_t *weight;  /* [outputs / 64][padded inputs / 4][64][4], `ZERO_WEIGHT` for zero */
+    const uint8_t *weight;  /* [outputs / 64][padded inputs / 4][64][4], `ZERO_WEIGHT` for zero; NULL in fp32 */
+    const float *plain;     /* [outputs / 64][inputs][64] in fp32; NULL in eight bits */
     const float *scale_O;   /* what one step of a weight is worth */
     const float *inverse_I; /* inputs are multiplied with it first; NULL for none */
     const float *bias_O;    /* NULL for none */
@@ -35,8 +36,10 @@ typedef struct {
     const void *a_IR, *b_BR;
 } Pair;
 
-/* Eight-bit rows with what turns their sums back. */
+/* Inputs of a product: rows as they are, and in eight bits with what turns their sums back. */
 typedef struct {
+    const float *plain;
+    long stride;
     int8_t *whole; /* [N][padded inputs] */
     float *scale_N;
     int32_t *sum_N;
@@ -73,6 +76,11 @@ static void quantise_row(const float *x_I, const float *inverse_I, int inputs, c
     }
     to->scale_N[row] = scale;
     to->sum_N[row] = int_sum_of(sum);
+}
+
+/* One row of a product's inputs, as the product takes it. */
+static void take_row(const Product *p, const float *x_I, const Rows *to, long row) {
+    if (p->weight) quantise_row(x_I, p->inverse_I, p->inputs, to, row);
 }
 
 /* Sums of `wide` registers of outputs from place `at` of a block on, for `count` rows, scaled back; `count` and `wide` are
@@ -134,6 +142,8 @@ static void product_rows(const Product *p, const Rows *x, long first, long rows,
     if (rows == 1) product_block(p, x, first, block, y, stride, add, 1);
 }
 
+static void plain_rows(const Product *p, const Rows *x, long first, long rows, int block, float *y, long stride, int add);
+
 /* The pieces of a product that threads share out: a block, for half of the rows where there are enough. */
 static inline long product_pieces(const Product *p, long rows) {
     return (p->outputs + BLOCK - 1) / BLOCK * (rows < 2 * TILE ? 1L : 2L);
@@ -141,11 +151,9 @@ static inline long product_pieces(const Product *p, long rows) {
 
 static void product_piece(const Product *p, const Rows *x, long rows, long piece, float *y, long stride, int add) {
     const long middle = rows < 2 * TILE ? rows : rows / 2 / TILE * TILE;
-    const long block = rows < 2 * TILE ? piece : piece / 2;
-    if (rows < 2 * TILE || piece % 2 == 0)
-        product_rows(p, x, 0, middle, (int)block, y, stride, add);
-    else
-        product_rows(p, x, middle, rows - middle, (int)block, y, stride, add);
+    const int block = (int)(rows < 2 * TILE ? piece : piece / 2), second = rows >= 2 * TILE && piece % 2;
+    const long first = second ? middle : 0, count = second ? rows - middle : middle;
+    (p->weight ? product_rows : plain_rows)(p, x, first, count, block, y, stride, add);
 }
 
 /* A matrix by where its rows and columns lie, so that a transposed one needs no copy. */
@@ -261,6 +269,19 @@ INLINED void product_of(View x, const void *w, long w_stride, int depth, float *
 static void plain_product(View x, const float *w, long w_stride, int depth, float *y, long y_stride, int outputs,
                           long rows, int add) {
     product_of(x, w, w_stride, depth, y, y_stride, outputs, rows, add, 0);
+}
+
+/* A block of outputs in fp32, a stretch of inputs after the other: 64 of them with their weights lie in the nearest cache. */
+static void plain_rows(const Product *p, const Rows *x, long first, long rows, int block, float *y, long stride, int add) {
+    const int at = block * BLOCK, width = p->outputs - at < BLOCK ? p->outputs - at : BLOCK;
+    const float *weight = p->plain + (size_t)at * p->inputs;
+    y += first * stride + at;
+    for (long n = 0; p->bias_O && n < rows; n++)
+        for (int o = 0; o < width; o++) y[n * stride + o] = (add ? y[n * stride + o] : 0) + p->bias_O[at + o];
+    add = add || p->bias_O;
+    for (int k = 0; k < p->inputs; k += 64, add = 1)
+        plain_columns((View){x->plain + first * x->stride + k, x->stride, 1}, weight + (size_t)k * BLOCK, 0, BLOCK,
+                      p->inputs - k < 64 ? p->inputs - k : 64, y, stride, width, rows, add);
 }
 
 /* The same with an adapter's factor from place `from` on. */

@@ -1,4 +1,4 @@
-"""Eight-bit products by the kernels: the same scheme as `products.Int8Product`, laid out for `products.h`.
+"""Products by the kernels, in the eight bits of `products.Int8Product` or in fp32, laid out for `products.h`.
 
 In: a weight. Out: its product with rows of activations. It does not know layers.
 """
@@ -6,6 +6,7 @@ In: a weight. Out: its product with rows of activations. It does not know layers
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,19 +38,34 @@ class Kernels:
 
 
 class KernelProduct:
-    """`x W^T + b` in eight bits (see `products.Int8Product`)."""
+    """`x W^T + b`; a row's result depends neither on the rows beside it nor on how many there are."""
 
     __slots__ = ("_kept", "_kernels", "product")
 
-    def __init__(
-        self, kernels: Kernels, weight_OI: Tensor, smooth_I: Tensor | None = None, bias_O: Tensor | None = None
-    ) -> None:
+    def __init__(self, kernels: Kernels, shape: Sequence[int], kept: Sequence[Tensor | None]) -> None:
+        """`shape` is that of the weight, [O, I]; `kept` are the tensors of a `bindings.Product` in its order."""
+        self._kernels = kernels
+        self._kept = kept
+        self.product = Product(*(pointer(tensor) for tensor in kept), shape[1], shape[0])
+
+    @classmethod
+    def in_eight_bits(
+        cls, kernels: Kernels, weight_OI: Tensor, smooth_I: Tensor | None = None, bias_O: Tensor | None = None
+    ) -> KernelProduct:
+        """Weights and inputs in eight bits (see `products.Int8Product`)."""
         whole_OI, scale_O = whole_weight(weight_OI, smooth_I)
         inverse_I = None if smooth_I is None else smooth_I.reciprocal()
-        bias = None if bias_O is None else bias_O.float().contiguous()
-        self._kernels = kernels
-        self._kept = (lay_out(whole_OI, kernels.zero), scale_O, inverse_I, bias)
-        self.product = Product(*(pointer(tensor) for tensor in self._kept), weight_OI.shape[1], weight_OI.shape[0])
+        whole = lay_out(whole_OI, kernels.zero)
+        return cls(kernels, weight_OI.shape, (whole, None, scale_O, inverse_I, _as_floats(bias_O)))
+
+    @classmethod
+    def in_fp32(cls, kernels: Kernels, weight_OI: Tensor, bias_O: Tensor | None = None) -> KernelProduct:
+        """Weights and inputs as they are."""
+        outputs, inputs = weight_OI.shape
+        padded = torch.zeros(-(-outputs // BLOCK) * BLOCK, inputs)
+        padded[:outputs] = weight_OI
+        plain = padded.view(-1, BLOCK, inputs).transpose(1, 2).contiguous()
+        return cls(kernels, weight_OI.shape, (None, plain, None, None, _as_floats(bias_O)))
 
     def __call__(self, x_NI: Tensor) -> Tensor:
         """The product in fp32, no gradient recorded."""
@@ -59,6 +75,10 @@ class KernelProduct:
         workspace = torch.empty(rows * (-(-self.product.inputs // ALIGN) * ALIGN + 8), dtype=torch.int8)
         self._kernels.library.multiply(self.product, x_NI.data_ptr(), rows, y_NO.data_ptr(), workspace.data_ptr())
         return y_NO
+
+
+def _as_floats(bias_O: Tensor | None) -> Tensor | None:
+    return None if bias_O is None else bias_O.float().contiguous()
 
 
 def lay_out(whole_OI: Tensor, zero: int) -> Tensor:

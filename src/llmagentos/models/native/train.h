@@ -3,8 +3,8 @@
  * In: flat tokens, which earlier ones each of them sees, an adapter, later the gradient of some hidden states. Out: hidden
  * states, bit by bit those of `decode.h`; gradients of the adapter. It does not know losses, optimisers or sequences.
  *
- * The weights stay as they are, so the way back needs only the gradient of each product's input (in eight bits, with one
- * scale a row) and the adapter's own (LoRA, arXiv 2106.09685): with y = x W^T + s (x A^T) B^T and v = s dy B,
+ * The weights stay as they are, so the way back needs only the gradient of each product's input (where weights are in eight
+ * bits, so is it, with one scale a row) and the adapter's own (LoRA, arXiv 2106.09685): with y = x W^T + s (x A^T) B^T and v = s dy B,
  * dx = dy W + v A, dA = v^T x, dB = s dy^T (x A^T).
  */
 #ifndef LLMAGENTOS_TRAIN_H
@@ -235,7 +235,7 @@ static void forward_layer(Learning *l, int layer, float *next, int thread) {
     Step own = l->step; /* each thread's own: where the low ranks go changes from product to product */
     own.low_NR = k->low_NR[QKV];
     norm_and_prepare(&own, layer, QKV, k->x_NH, w->input_norm_H);
-    adapted_product(&own, layer, QKV, k->qkv_NO, q + 2 * kv, 0);
+    adapted_product(&own, layer, QKV, own.normed_NI, k->qkv_NO, q + 2 * kv, 0);
     EACH_PIECE(first, after, tokens) {
         for (long n = first; n < after; n++) place_training(l, layer, n);
         memcpy(k->middle_NH + first * hidden, k->x_NH + first * hidden, sizeof(float) * hidden * (after - first));
@@ -247,10 +247,10 @@ static void forward_layer(Learning *l, int layer, float *next, int thread) {
     own.low_NR = k->low_NR[O];
     EACH_PIECE(first, after, tokens) prepare(&own, layer, O, k->context_NH, q, first, after);
     barrier();
-    adapted_product(&own, layer, O, k->middle_NH, hidden, 1);
+    adapted_product(&own, layer, O, k->context_NH, k->middle_NH, hidden, 1);
     own.low_NR = k->low_NR[GATE_UP];
     norm_and_prepare(&own, layer, GATE_UP, k->middle_NH, w->post_norm_H);
-    adapted_product(&own, layer, GATE_UP, k->gate_up_NI, 2L * m->intermediate, 0);
+    adapted_product(&own, layer, GATE_UP, own.normed_NI, k->gate_up_NI, 2L * m->intermediate, 0);
     own.low_NR = k->low_NR[DOWN];
     EACH_PIECE(first, after, tokens) {
         for (long n = first; n < after; n++)
@@ -259,7 +259,7 @@ static void forward_layer(Learning *l, int layer, float *next, int thread) {
         if (next) memcpy(next + first * hidden, k->middle_NH + first * hidden, sizeof(float) * hidden * (after - first));
     }
     barrier();
-    if (next) adapted_product(&own, layer, DOWN, next, hidden, 1);
+    if (next) adapted_product(&own, layer, DOWN, own.normed_NI, next, hidden, 1);
 }
 
 static void forward(int thread, void *argument) {
@@ -355,9 +355,10 @@ static void product_back(Learning *l, int layer, int group, const float *x_NI, c
     const Product *p = &t->backward[number]; /* its inputs are the product's outputs */
     const Factors *f = &t->factors[number];
     const long tokens = t->tokens;
-    const Rows *rows = &l->step.rows;
+    Rows rows = l->step.rows;
+    rows.plain = dy_NO, rows.stride = p->inputs;
     EACH_PIECE(first, after, tokens) {
-        for (long n = first; n < after; n++) quantise_row(dy_NO + n * p->inputs, NULL, p->inputs, rows, n);
+        for (long n = first; n < after; n++) take_row(p, dy_NO + n * p->inputs, &rows, n);
         for (int part = 0; f->a_RI && part < PARTS[group]; part++) {
             const int begin = part ? part_end(l->model, group, part - 1) : 0, end = part_end(l->model, group, part);
             plain_product((View){dy_NO + first * p->inputs + begin, p->inputs, 1},
@@ -372,7 +373,7 @@ static void product_back(Learning *l, int layer, int group, const float *x_NI, c
     const long products = product_pieces(p, tokens);
     for (long piece; (piece = take_piece()) < products + (f->a_RI ? ins + outs : 0);) {
         if (piece < products) {
-            product_piece(p, rows, tokens, piece, dx_NI, p->outputs, 0);
+            product_piece(p, &rows, tokens, piece, dx_NI, p->outputs, 0);
         } else if (piece < products + ins) {
             const long at = (piece - products) * BLOCK;
             plain_product((View){l->low_NR, 1, low}, x_NI + at, p->outputs, (int)tokens, f->da_RI + at, p->outputs,
