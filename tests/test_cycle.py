@@ -31,7 +31,7 @@ from llmagentos.records.identity import new_id
 from llmagentos.records.message import Message
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Artefact, Candidate, Interval, SkillCheck, Verdict
-from llmagentos.records.task import Task
+from llmagentos.records.task import Split, Task
 from llmagentos.records.transcript import Transcript
 
 DOOR, LIGHT, WALL = "CycleDoor-v0", "CycleLight-v0", "CycleWall-v0"
@@ -44,7 +44,10 @@ class Saying(LanguageEnvironment):
     """Asks for one thing in many ways and wants one word back."""
 
     reply_tokens = 6
-    expert_plays = True
+    fault = ""
+    """What every step raises."""
+    without = ""
+    """A split that has no tasks."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -52,7 +55,12 @@ class Saying(LanguageEnvironment):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         return f"{ASKED[self.name][0]} {seed}", {"instructions": "", "tools": ()}
 
+    def tasks(self, split: Split, count: int, seed: int = 0) -> list[Task]:
+        return [] if split == self.without else super().tasks(split, count, seed)
+
     def step(self, action: str) -> StepResult:
+        if self.fault:
+            raise RuntimeError(self.fault)
         success = action.strip() == ASKED[self.name][1]
         return "", float(success), True, False, {"success": success, "lenient": success}
 
@@ -467,6 +475,30 @@ def test_learner_is_chosen_by_what_there_is(system: AgentOS, cycle: Cycle) -> No
         cycle.choose(system.make_environment(WALL))
     with pytest.raises(ConfigError, match="magic"):
         cycle.choose(system.make_environment(DOOR), "magic")
+
+
+@pytest.mark.parametrize(("learner", "runs"), [("auto", 128), ("dagger", 0), ("policy-gradient", 0)])
+def test_world_that_raises_in_mid_episode_is_told_and_every_run_is_kept(
+    system: AgentOS, cycle: Cycle, monkeypatch: pytest.MonkeyPatch, learner: str, runs: int
+) -> None:
+    monkeypatch.setattr(Saying, "fault", "the lock is frozen")
+    name = DOOR if learner != "policy-gradient" else WALL
+    with pytest.raises(LearningError, match="the lock is frozen"):
+        cycle.learn(name, minutes=0.05, learner=learner)
+    kept = system.episodes.select(environment=name, limit=10_000)
+    assert len(kept) >= max(runs, 16)
+    assert {run.outcome for run in kept} == {"failed"}
+    assert system.releases.candidates() == []
+
+
+@pytest.mark.parametrize("split", ["train", "development", "gate"])
+def test_split_without_tasks_is_told_before_anything_is_played(
+    system: AgentOS, cycle: Cycle, monkeypatch: pytest.MonkeyPatch, split: str
+) -> None:
+    monkeypatch.setattr(Saying, "without", split)
+    with pytest.raises(LearningError, match=f"no tasks in the split {split}"):
+        cycle.learn(DOOR, minutes=5)
+    assert system.episodes.select(environment=DOOR) == []
 
 
 def test_reading_documents_keeps_the_skills_and_later_learning_possible(

@@ -24,7 +24,7 @@ from llmagentos.learning.lessons import Lessons, LessonServices
 from llmagentos.learning.strategy import DISTILLING, PROBE_SAMPLES, PROBE_TASKS, Choice, choose, learner_named
 from llmagentos.learning.tempering import between, only_harmed, share_of, tempered
 from llmagentos.learning.unproven import tried_from, unproven
-from llmagentos.learning.worked import expert_runs, has_expert, prompt_share, same_prompt
+from llmagentos.learning.worked import check_tasks, expert_runs, has_expert, prompt_share, same_prompt
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.models.torch_engine import TorchEngine
 from llmagentos.players import Players
@@ -147,6 +147,7 @@ class Cycle:
         if environment == CONVERSATIONS:
             return self.heed(minutes, on_progress)
         env = self.players.environment(environment)
+        check_tasks(env)
         live = self.parts.releases.live()
         start = self.players.adapter(live)
         if isinstance(learner, str):

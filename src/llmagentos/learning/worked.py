@@ -11,20 +11,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from llmagentos.errors import LearningError
 from llmagentos.kernel.rollouts import Rollouts
 from llmagentos.learning.context import Corrected
 from llmagentos.models.rendering import Renderer
 from llmagentos.programs.opening import opening
 from llmagentos.records.episode import Episode
 from llmagentos.records.message import Message
-from llmagentos.records.task import Task, reset_options
+from llmagentos.records.task import Split, Task, reset_options
 from llmagentos.records.transcript import TRAINABLE, Segment, Transcript
 
 if TYPE_CHECKING:
     from llmagentos.environments.language import LanguageEnvironment
 
+USED: tuple[Split, ...] = ("train", "development", "gate")
+"""Splits that learning and its verdict take tasks of."""
 COMPARED = 4
 """Tasks whose prompts are compared."""
+
+
+def check_tasks(env: LanguageEnvironment) -> None:
+    """`LearningError` where a split that learning needs has no tasks: before anything is played, not behind it."""
+    without = [split for split in USED if not env.tasks(split, 1)]
+    if without:
+        raise LearningError(
+            f"{env.skill} has no tasks in the split {' and '.join(without)}: its tasks(split, count, seed) gives none. "
+            "Learning needs some to practise, some to develop on and, for its verdict, some of the gate's own."
+        )
 
 
 def has_expert(env: LanguageEnvironment) -> bool:
@@ -77,7 +90,9 @@ def briefly(transcript: Transcript, renderer: Renderer, brief: str) -> Transcrip
 def prompt_share(transcripts: Sequence[Transcript]) -> float:
     """Mean share of the tokens that say what `briefly` would leave out, 0 to 1; 0 of nothing."""
     told = [
-        (len(one.tokens), sum(len(part.tokens) for part in one.segments[: _first_seen(one)])) for one in transcripts
+        (len(one.tokens), sum(len(part.tokens) for part in one.segments[: _first_seen(one)]))
+        for one in transcripts
+        if one.tokens
     ]
     return sum(before / whole for whole, before in told) / max(1, len(told))
 
