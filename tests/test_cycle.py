@@ -491,6 +491,17 @@ def test_world_that_raises_in_mid_episode_is_told_and_every_run_is_kept(
     assert system.releases.candidates() == []
 
 
+def test_too_few_tasks_for_a_verdict_are_told_before_anything_is_learned(
+    system: AgentOS, cycle: Cycle, tmp_path: Path
+) -> None:
+    path = tmp_path / "few.csv"
+    splits = ["gate"] * 5 + ["report"] * 5 + ["development"] * 5 + ["train"] * 40
+    path.write_text("text,label,split\n" + "".join(f"Request {n},refund,{s}\n" for n, s in enumerate(splits)))
+    with pytest.raises(LearningError, match=r"has 5 tasks in the split gate, learning needs 6.*give some 84"):
+        cycle.learn(f"Requests-v0?data={path}", minutes=5)
+    assert system.episodes.select(limit=10) == []
+
+
 @pytest.mark.parametrize("split", ["train", "development", "gate"])
 def test_split_without_tasks_is_told_before_anything_is_played(
     system: AgentOS, cycle: Cycle, monkeypatch: pytest.MonkeyPatch, split: str

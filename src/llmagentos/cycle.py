@@ -147,7 +147,7 @@ class Cycle:
         if environment == CONVERSATIONS:
             return self.heed(minutes, on_progress)
         env = self.players.environment(environment)
-        check_tasks(env)
+        check_tasks(env, self.settings.rules.minimum_tasks)
         live = self.parts.releases.live()
         start = self.players.adapter(live)
         if isinstance(learner, str):

@@ -9,7 +9,7 @@ It does not know who plays or learns.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from llmagentos.errors import LearningError
 from llmagentos.kernel.rollouts import Rollouts
@@ -24,20 +24,21 @@ from llmagentos.records.transcript import TRAINABLE, Segment, Transcript
 if TYPE_CHECKING:
     from llmagentos.environments.language import LanguageEnvironment
 
-USED: tuple[Split, ...] = ("train", "development", "gate")
-"""Splits that learning and its verdict take tasks of."""
 COMPARED = 4
 """Tasks whose prompts are compared."""
 
 
-def check_tasks(env: LanguageEnvironment) -> None:
-    """`LearningError` where a split that learning needs has no tasks: before anything is played, not behind it."""
-    without = [split for split in USED if not env.tasks(split, 1)]
-    if without:
-        raise LearningError(
-            f"{env.skill} has no tasks in the split {' and '.join(without)}: its tasks(split, count, seed) gives none. "
-            "Learning needs some to practise, some to develop on and, for its verdict, some of the gate's own."
-        )
+def check_tasks(env: LanguageEnvironment, judged_on: int) -> None:
+    """`LearningError` where a split has too few tasks, before anything is played: one to practise, one to develop on,
+    `judged_on` for a verdict of the gate."""
+    for split, wanted in (("train", 1), ("development", 1), ("gate", judged_on)):
+        found = len(env.tasks(cast("Split", split), wanted))
+        if found < wanted:
+            raise LearningError(
+                f"{env.skill} has {found or 'no'} tasks in the split {split}, learning needs {wanted}: without them "
+                "there is no verdict, and nothing learned goes live. Of a file of requests a tenth is for the gate: "
+                f"give some {14 * judged_on}. An environment of your own gives them by tasks(split, count, seed)."
+            )
 
 
 def has_expert(env: LanguageEnvironment) -> bool:
