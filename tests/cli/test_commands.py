@@ -77,13 +77,14 @@ def test_requests_are_looked_through_for_what_does_not_fit(
     (found,) = printed(capsys)
     assert (found["request"], found["says"], found["neighbours_say"]) == ("money planted", "track", "refund")
     assert run(["data", "check", str(path)]) == 0
-    said = capsys.readouterr().out
+    said, shown = capsys.readouterr()
     assert "'money planted' expects track" in said.replace("\n", " ")
     assert "1 of " in said
-    assert "Reading" not in said
-    monkeypatch.setattr("llmagentos.cli.learning.LONG_TO_READ", 1000)
-    assert run(["data", "check", str(path)]) == 0
-    assert "Reading tickets.jsonl, 0 MB" in capsys.readouterr().out
+    assert "comparing requests" in shown
+    assert run(["data", "check", str(path), "--look-at", "40"]) == 0
+    said = capsys.readouterr().out.replace("\n", " ")
+    assert " of 40 training requests look wrong." in said
+    assert "more were not looked at; --look-at" in said
     assert run(["data", "check", str(tmp_path / "none.jsonl")]) == 2
 
 
