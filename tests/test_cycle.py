@@ -523,6 +523,43 @@ def test_reading_documents_keeps_the_skills_and_later_learning_possible(
     assert learn(cycle, LIGHT, taught["both"]).released
 
 
+def test_reading_whose_gate_was_interrupted_is_judged_and_not_done_again(
+    system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter]
+) -> None:
+    learn(cycle, DOOR, taught["door"])
+    text = "the shop sells a lamp and a door and the order of the house " * 40
+    documents = [Document(str(n), f"/{n}.txt", "lamps", text, "x") for n in range(4)]
+
+    def interrupt(event: Progress) -> None:
+        if event.stage.startswith("gate"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cycle.study(documents, 0.02, interrupt)
+    (waiting,) = system.releases.open_candidates()
+    stages: list[str] = []
+    verdict = cycle.study(documents, 0.02, lambda event: stages.append(event.stage))
+    assert verdict.candidate == waiting.id
+    assert all(stage.startswith("gate") for stage in stages), "nothing was learned again"
+
+
+def test_reading_that_does_not_help_is_recorded(
+    system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Vain(Given):
+        def learn(self, start: FusedAdapter | None, context: LearningContext) -> Learning:
+            candidate = yield from super().learn(start, context)
+            return replace(candidate, evidence={"held_out_loss_before": 2.0, "held_out_loss_after": 2.5})
+
+    module = "llmagentos.learning.language.language_modelling.LanguageModelling"
+    monkeypatch.setattr(module, lambda: Vain(taught["door"]))
+    for _ in range(2):
+        with pytest.raises(LearningError, match=r"from 2\.000 to 2\.500"):
+            cycle.study([Document("1", "/1.txt", "lamps", "a lamp", "x")], 0.02)
+    assert system.releases.open_candidates() == []
+    assert ["did not help" in verdict.reason for verdict in system.releases.verdicts()] == [True, True]
+
+
 # Refusals.
 
 

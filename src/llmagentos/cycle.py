@@ -274,10 +274,9 @@ class Cycle:
         candidate = self._consolidate("documents", LanguageModelling(), minutes, on_progress, texts)
         before, after = (float(candidate.evidence[f"held_out_loss_{when}"]) for when in ("before", "after"))
         if after >= before:
-            raise LearningError(
-                f"Reading did not help: held-out loss went from {before:.3f} to {after:.3f} nats a token. "
-                "Add more documents (llmagentos data add) or give it more minutes."
-            )
+            why = f"Reading did not help: held-out loss went from {before:.3f} to {after:.3f} nats a token."
+            self.parts.releases.refuse(candidate, Verdict(candidate.id, False, why, created=time.time()))
+            raise LearningError(f"{why} Add more documents (llmagentos data add) or give it more minutes.")
         return self.decide(candidate, on_progress=on_progress)
 
     def heed(self, minutes: float, on_progress: OnProgress = _quiet) -> Verdict:
@@ -295,14 +294,21 @@ class Cycle:
     def _consolidate(
         self, name: str, learner: Learner, minutes: float, show: OnProgress, texts: Sequence[tuple[int, ...]] = ()
     ) -> Candidate:
-        """What a learner makes of the live release without an environment, resting on all that it replayed."""
+        """What a learner makes of the live release without an environment, resting on all that it replayed.
+
+        One that was made before, and whose gate somebody interrupted, is given again.
+        """
         live = self.parts.releases.live()
+        if waiting := self._waiting(name, learner.name, live):
+            return waiting
         checkpoint = self._checkpoint(f"{name}-{live.id}")
         source = Lessons(self._services(live), None, 0, [self.players.environment(skill) for skill in live.skills])
         context = replace(self._context(name, minutes, 0, checkpoint, source), documents=texts)
-        candidate = self._work(learner, self.players.adapter(live), context, show)
+        made = self._work(learner, self.players.adapter(live), context, show)
+        candidate = replace(made, change="consolidation", episodes=tuple(sorted(source.rests_on)))
+        self.parts.releases.add_candidate(candidate)
         checkpoint.clear()
-        return replace(candidate, change="consolidation", episodes=tuple(sorted(source.rests_on)))
+        return candidate
 
     # Evaluation and release.
 
