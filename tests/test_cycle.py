@@ -31,7 +31,7 @@ from llmagentos.records.identity import new_id
 from llmagentos.records.message import Message
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Artefact, Candidate, Interval, SkillCheck, Verdict
-from llmagentos.records.task import Task
+from llmagentos.records.task import Split, Task
 from llmagentos.records.transcript import Transcript
 
 DOOR, LIGHT, WALL = "CycleDoor-v0", "CycleLight-v0", "CycleWall-v0"
@@ -44,7 +44,10 @@ class Saying(LanguageEnvironment):
     """Asks for one thing in many ways and wants one word back."""
 
     reply_tokens = 6
-    expert_plays = True
+    fault = ""
+    """What every step raises."""
+    without = ""
+    """A split that has no tasks."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -52,7 +55,12 @@ class Saying(LanguageEnvironment):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         return f"{ASKED[self.name][0]} {seed}", {"instructions": "", "tools": ()}
 
+    def tasks(self, split: Split, count: int, seed: int = 0) -> list[Task]:
+        return [] if split == self.without else super().tasks(split, count, seed)
+
     def step(self, action: str) -> StepResult:
+        if self.fault:
+            raise RuntimeError(self.fault)
         success = action.strip() == ASKED[self.name][1]
         return "", float(success), True, False, {"success": success, "lenient": success}
 
@@ -469,6 +477,41 @@ def test_learner_is_chosen_by_what_there_is(system: AgentOS, cycle: Cycle) -> No
         cycle.choose(system.make_environment(DOOR), "magic")
 
 
+@pytest.mark.parametrize(("learner", "runs"), [("auto", 128), ("dagger", 0), ("policy-gradient", 0)])
+def test_world_that_raises_in_mid_episode_is_told_and_every_run_is_kept(
+    system: AgentOS, cycle: Cycle, monkeypatch: pytest.MonkeyPatch, learner: str, runs: int
+) -> None:
+    monkeypatch.setattr(Saying, "fault", "the lock is frozen")
+    name = DOOR if learner != "policy-gradient" else WALL
+    with pytest.raises(LearningError, match="the lock is frozen"):
+        cycle.learn(name, minutes=0.05, learner=learner)
+    kept = system.episodes.select(environment=name, limit=10_000)
+    assert len(kept) >= max(runs, 16)
+    assert {run.outcome for run in kept} == {"failed"}
+    assert system.releases.candidates() == []
+
+
+def test_too_few_tasks_for_a_verdict_are_told_before_anything_is_learned(
+    system: AgentOS, cycle: Cycle, tmp_path: Path
+) -> None:
+    path = tmp_path / "few.csv"
+    splits = ["gate"] * 5 + ["report"] * 5 + ["development"] * 5 + ["train"] * 40
+    path.write_text("text,label,split\n" + "".join(f"Request {n},refund,{s}\n" for n, s in enumerate(splits)))
+    with pytest.raises(LearningError, match=r"has 5 tasks in the split gate, learning needs 6.*give some 84"):
+        cycle.learn(f"Requests-v0?data={path}", minutes=5)
+    assert system.episodes.select(limit=10) == []
+
+
+@pytest.mark.parametrize("split", ["train", "development", "gate"])
+def test_split_without_tasks_is_told_before_anything_is_played(
+    system: AgentOS, cycle: Cycle, monkeypatch: pytest.MonkeyPatch, split: str
+) -> None:
+    monkeypatch.setattr(Saying, "without", split)
+    with pytest.raises(LearningError, match=f"no tasks in the split {split}"):
+        cycle.learn(DOOR, minutes=5)
+    assert system.episodes.select(environment=DOOR) == []
+
+
 def test_reading_documents_keeps_the_skills_and_later_learning_possible(
     system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter]
 ) -> None:
@@ -478,6 +521,43 @@ def test_reading_documents_keeps_the_skills_and_later_learning_possible(
     assert system.releases.verdicts()[-1] == verdict
     assert system.releases.live().skills == (DOOR,)
     assert learn(cycle, LIGHT, taught["both"]).released
+
+
+def test_reading_whose_gate_was_interrupted_is_judged_and_not_done_again(
+    system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter]
+) -> None:
+    learn(cycle, DOOR, taught["door"])
+    text = "the shop sells a lamp and a door and the order of the house " * 40
+    documents = [Document(str(n), f"/{n}.txt", "lamps", text, "x") for n in range(4)]
+
+    def interrupt(event: Progress) -> None:
+        if event.stage.startswith("gate"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cycle.study(documents, 0.02, interrupt)
+    (waiting,) = system.releases.open_candidates()
+    stages: list[str] = []
+    verdict = cycle.study(documents, 0.02, lambda event: stages.append(event.stage))
+    assert verdict.candidate == waiting.id
+    assert all(stage.startswith("gate") for stage in stages), "nothing was learned again"
+
+
+def test_reading_that_does_not_help_is_recorded(
+    system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Vain(Given):
+        def learn(self, start: FusedAdapter | None, context: LearningContext) -> Learning:
+            candidate = yield from super().learn(start, context)
+            return replace(candidate, evidence={"held_out_loss_before": 2.0, "held_out_loss_after": 2.5})
+
+    module = "llmagentos.learning.language.language_modelling.LanguageModelling"
+    monkeypatch.setattr(module, lambda: Vain(taught["door"]))
+    for _ in range(2):
+        with pytest.raises(LearningError, match=r"from 2\.000 to 2\.500"):
+            cycle.study([Document("1", "/1.txt", "lamps", "a lamp", "x")], 0.02)
+    assert system.releases.open_candidates() == []
+    assert ["did not help" in verdict.reason for verdict in system.releases.verdicts()] == [True, True]
 
 
 # Refusals.

@@ -24,7 +24,7 @@ from llmagentos.learning.lessons import Lessons, LessonServices
 from llmagentos.learning.strategy import DISTILLING, PROBE_SAMPLES, PROBE_TASKS, Choice, choose, learner_named
 from llmagentos.learning.tempering import between, only_harmed, share_of, tempered
 from llmagentos.learning.unproven import tried_from, unproven
-from llmagentos.learning.worked import expert_runs, has_expert, prompt_share, same_prompt
+from llmagentos.learning.worked import check_tasks, expert_runs, has_expert, prompt_share, same_prompt
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.models.torch_engine import TorchEngine
 from llmagentos.players import Players
@@ -147,6 +147,7 @@ class Cycle:
         if environment == CONVERSATIONS:
             return self.heed(minutes, on_progress)
         env = self.players.environment(environment)
+        check_tasks(env, self.settings.rules.minimum_tasks)
         live = self.parts.releases.live()
         start = self.players.adapter(live)
         if isinstance(learner, str):
@@ -273,10 +274,9 @@ class Cycle:
         candidate = self._consolidate("documents", LanguageModelling(), minutes, on_progress, texts)
         before, after = (float(candidate.evidence[f"held_out_loss_{when}"]) for when in ("before", "after"))
         if after >= before:
-            raise LearningError(
-                f"Reading did not help: held-out loss went from {before:.3f} to {after:.3f} nats a token. "
-                "Add more documents (llmagentos data add) or give it more minutes."
-            )
+            why = f"Reading did not help: held-out loss went from {before:.3f} to {after:.3f} nats a token."
+            self.parts.releases.refuse(candidate, Verdict(candidate.id, False, why, created=time.time()))
+            raise LearningError(f"{why} Add more documents (llmagentos data add) or give it more minutes.")
         return self.decide(candidate, on_progress=on_progress)
 
     def heed(self, minutes: float, on_progress: OnProgress = _quiet) -> Verdict:
@@ -294,14 +294,21 @@ class Cycle:
     def _consolidate(
         self, name: str, learner: Learner, minutes: float, show: OnProgress, texts: Sequence[tuple[int, ...]] = ()
     ) -> Candidate:
-        """What a learner makes of the live release without an environment, resting on all that it replayed."""
+        """What a learner makes of the live release without an environment, resting on all that it replayed.
+
+        One that was made before, and whose gate somebody interrupted, is given again.
+        """
         live = self.parts.releases.live()
+        if waiting := self._waiting(name, learner.name, live):
+            return waiting
         checkpoint = self._checkpoint(f"{name}-{live.id}")
         source = Lessons(self._services(live), None, 0, [self.players.environment(skill) for skill in live.skills])
         context = replace(self._context(name, minutes, 0, checkpoint, source), documents=texts)
-        candidate = self._work(learner, self.players.adapter(live), context, show)
+        made = self._work(learner, self.players.adapter(live), context, show)
+        candidate = replace(made, change="consolidation", episodes=tuple(sorted(source.rests_on)))
+        self.parts.releases.add_candidate(candidate)
         checkpoint.clear()
-        return replace(candidate, change="consolidation", episodes=tuple(sorted(source.rests_on)))
+        return candidate
 
     # Evaluation and release.
 

@@ -77,13 +77,14 @@ def test_requests_are_looked_through_for_what_does_not_fit(
     (found,) = printed(capsys)
     assert (found["request"], found["says"], found["neighbours_say"]) == ("money planted", "track", "refund")
     assert run(["data", "check", str(path)]) == 0
-    said = capsys.readouterr().out
+    said, shown = capsys.readouterr()
     assert "'money planted' expects track" in said.replace("\n", " ")
     assert "1 of " in said
-    assert "Reading" not in said
-    monkeypatch.setattr("llmagentos.cli.learning.LONG_TO_READ", 1000)
-    assert run(["data", "check", str(path)]) == 0
-    assert "Reading tickets.jsonl, 0 MB" in capsys.readouterr().out
+    assert "comparing requests" in shown
+    assert run(["data", "check", str(path), "--look-at", "40"]) == 0
+    said = capsys.readouterr().out.replace("\n", " ")
+    assert " of 40 training requests look wrong." in said
+    assert "more were not looked at; --look-at" in said
     assert run(["data", "check", str(tmp_path / "none.jsonl")]) == 2
 
 
@@ -108,6 +109,43 @@ def test_run_that_cannot_finish_fails(home: Path, tmp_path: Path, capsys: pytest
     )
     assert run(["run", f"{tmp_path / 'broken.py'}:Broken-v0"]) == 1
     assert "no world today" in capsys.readouterr().err
+
+
+def test_rewards_that_are_no_numbers_fail_their_runs_alone(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "odd.py").write_text(
+        "import gymnasium\n"
+        "from gymnasium import spaces\n"
+        "class Odd(gymnasium.Env):\n"
+        "    action_space = observation_space = spaces.Text(1000, min_length=0, charset='')\n"
+        "    action_space.contains = lambda text: True\n"
+        "    def reset(self, *, seed=None, options=None):\n"
+        "        Odd.made = getattr(Odd, 'made', 0) + 1\n"
+        "        self.reward = [float('nan'), float('inf'), 1.0][Odd.made % 3]\n"
+        "        return 'go', {}\n"
+        "    def step(self, action): return 'done', self.reward, True, False, {'success': True}\n"
+        "gymnasium.register('Odd-v0', entry_point=Odd)\n"
+    )
+    assert run(["run", f"{tmp_path / 'odd.py'}:Odd-v0", "--tasks", "3", "--max-tokens", "4", "--json"]) == 0
+    played = printed(capsys)
+    assert sorted(one["outcome"] for one in played) == ["failed", "failed", "finished"]
+    assert all("A reward is a finite number" in one["error"] for one in played if one["outcome"] == "failed")
+    with AgentOS(home) as system:
+        assert len(system.episodes.select()) == 3
+
+
+def test_split_without_tasks_is_told(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "none.py").write_text(
+        "import gymnasium\n"
+        "from llmagentos.environments.language import LanguageEnvironment\n"
+        "class Nothing(LanguageEnvironment):\n"
+        "    def __init__(self): super().__init__('Nothing-v0')\n"
+        "    def tasks(self, split, count, seed=0): return []\n"
+        "gymnasium.register('Nothing-v0', entry_point=Nothing)\n"
+    )
+    assert run(["run", f"{tmp_path / 'none.py'}:Nothing-v0"]) == 2
+    assert "no tasks in the split train" in capsys.readouterr().err
 
 
 def test_chat_answers_each_line(

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from llmagentos.environments.request_audit import suspects
+from llmagentos.environments.request_audit import some, suspects
 from llmagentos.environments.request_cases import Case, Turn
 from llmagentos.records.message import ToolCall
+from llmagentos.records.progress import Progress
 
 TOPICS = {"refund": "give my money back", "track": "where is my parcel", "hours": "when do you open"}
 
@@ -55,9 +56,30 @@ def test_answers_in_own_words_and_few_requests_make_no_suspects(sound: list[Case
     assert suspects([], embed) == []
 
 
+def test_some_are_drawn_evenly_and_always_the_same(sound: list[Case]) -> None:
+    drawn = some(sound, 20)
+    assert drawn == some(sound, 20)
+    assert [one for one in sound if one in drawn] == drawn, "in their order, none twice"
+    assert len(drawn) == 20
+    assert min(sum(one in drawn for one in sound[at : at + 20]) for at in (0, 20, 40)) >= 3
+    assert some(sound, 60) == sound
+
+
 def test_many_requests_are_compared_in_parts(monkeypatch: pytest.MonkeyPatch, sound: list[Case]) -> None:
     wrong = case(100, TOPICS["refund"], "hours")
     whole = suspects([*sound, wrong], embed)
+    asked: list[int] = []
+
+    def watched(texts: Sequence[str]) -> list[list[float]]:
+        asked.append(len(texts))
+        return embed(texts)
+
+    events: list[Progress] = []
     monkeypatch.setattr("llmagentos.environments.request_audit.ROWS", 7)
-    assert suspects([*sound, wrong], embed) == whole
+    monkeypatch.setattr("llmagentos.environments.request_audit.COMPARED", 3 * len(sound))
+    assert suspects([*sound, wrong], watched, on_progress=events.append) == whole
+    assert max(asked) == 7, "vectors as lists are eight times as large as what is kept of them"
+    compared = [event.done for event in events if event.stage == "comparing requests"]
+    assert compared == list(range(0, len(sound) + 1, 2)), "three rows would be more similarities than allowed"
+    assert {event.stage for event in events} == {"comparing requests", "reading what requests mean"}
     assert [one.place for one in whole] == ["file:100"]

@@ -11,9 +11,10 @@ import pytest
 from llmagentos.environments.registry import make, write_query
 from llmagentos.environments.request_cases import Columns, Requests, gather, tools_of
 from llmagentos.environments.request_rows import read_rows
-from llmagentos.environments.requests import NAME, RequestsEnvironment, right_reply
+from llmagentos.environments.requests import NAME, RequestsEnvironment, load, right_reply
 from llmagentos.errors import ConfigError, EnvironmentFault, MissingExtraError, NotFoundError, SourceError
 from llmagentos.records.message import ToolCall
+from llmagentos.records.progress import Progress
 from llmagentos.records.task import SPLITS, Task, reset_options
 
 TOPICS = ("refund", "address", "delay")
@@ -146,6 +147,198 @@ def test_bad_lines_of_a_table_are_told(tmp_path: Path) -> None:
     found = read(tmp_path / "t.csv")
     assert [one.source for one in found.left_out] == ["t.csv:2", "t.csv:3", "t.csv:4"]
     assert "UTF-8" in found.left_out[2].reason
+
+
+def as_table(rows: list[dict[str, Any]], head: str = "text,label", end: str = "\n") -> str:
+    return head + end + "".join(f"{row['text']},{row['label']}{end}" for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("mark.csv", b"\xef\xbb\xbf" + as_table(tickets()).encode()),
+        ("excel.csv", as_table(tickets(), end="\r\n").encode("utf-16")),
+        ("mac.csv", as_table(tickets(), end="\r").encode()),
+        (
+            "pandas.csv",
+            (",text,label\n" + "".join(f"{n},{r['text']},{r['label']}\n" for n, r in enumerate(tickets()))).encode(),
+        ),
+        ("mark.jsonl", "".join(f"{json.dumps(row)}\r\n" for row in tickets()).encode("utf-8-sig")),
+        ("wide.jsonl", "".join(f"{json.dumps(row)}\n" for row in tickets()).encode("utf-16")),
+    ],
+)
+def test_what_programs_write_around_the_same_rows_changes_nothing(tmp_path: Path, name: str, data: bytes) -> None:
+    (tmp_path / name).write_bytes(data)
+    found, plain = read(tmp_path / name), read(write(tmp_path / "plain.jsonl", tickets()))
+    assert [[c.turns for c in cases] for cases in found.cases.values()] == [
+        [c.turns for c in cases] for cases in plain.cases.values()
+    ]
+    assert found.left_out == []
+
+
+def test_quotes_may_go_over_lines_and_one_left_open_costs_its_own_line_alone(tmp_path: Path) -> None:
+    rows = tickets()
+    quoted = "".join(f'"{row["text"]}\nsays ""please"", really",{row["label"]}\n' for row in rows[:50])
+    plain = as_table(rows[50:]).partition("\n")[2]
+    (tmp_path / "t.csv").write_text(f'text,label\n{quoted}"never closed,refund\n{plain}')
+    found = read(tmp_path / "t.csv")
+    ((line, reason),) = [(one.source, one.reason) for one in found.left_out]
+    assert (line, "150 lines behind it count" in reason) == ("t.csv:102", True)
+    assert found.summary.startswith("200 requests")
+    places = [case.place for cases in found.cases.values() for case in cases]
+    assert {"t.csv:2", "t.csv:100", "t.csv:103", "t.csv:252"} <= set(places)
+
+
+def test_open_quote_before_more_than_a_field_may_hold_costs_its_line_alone(tmp_path: Path) -> None:
+    rows = [{"text": f"Request {n} " + "x" * 7000, "label": TOPICS[n % 3]} for n in range(200)]
+    (tmp_path / "t.csv").write_text('text,label\n"never closed,refund\n' + as_table(rows).partition("\n")[2])
+    found = read(tmp_path / "t.csv")
+    assert [one.source for one in found.left_out] == ["t.csv:2"]
+    assert found.summary.startswith("200 requests")
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.json"])
+def test_other_encodings_are_refused_and_never_half_read(tmp_path: Path, name: str) -> None:
+    rows = [{**row, "text": row["text"].replace("Request", "Größe")} for row in tickets()]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    texts = {".csv": as_table(rows), ".jsonl": lines, ".json": json.dumps(rows, ensure_ascii=False)}
+    (tmp_path / name).write_bytes(texts[Path(name).suffix].encode("latin-1"))
+    with pytest.raises(SourceError, match=r"UTF-8.*iconv"):
+        read(tmp_path / name)
+
+
+@pytest.mark.parametrize("start", [b"\x1f\x8b\x08\x00", b"PK\x03\x04"])
+def test_packed_file_under_another_name_is_told(tmp_path: Path, start: bytes) -> None:
+    (tmp_path / "t.csv").write_bytes(start + b"x" * 100)
+    with pytest.raises(SourceError, match="no text but"):
+        read(tmp_path / "t.csv")
+
+
+def test_packed_file_in_a_folder_is_told(tmp_path: Path) -> None:
+    write(tmp_path / "train.jsonl", tickets())
+    (tmp_path / "test.jsonl.gz").write_bytes(b"")
+    ((name, reason),) = [(one.source, one.reason) for one in read(tmp_path).left_out]
+    assert (name, "gunzip" in reason) == ("test.jsonl.gz", True)
+
+
+def test_columns_in_any_language_are_told_and_can_be_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.jsonl", [{"问题": row["text"], "意图": row["label"]} for row in tickets()])
+    with pytest.raises(SourceError, match=r"None of the 200 records of .*t\.jsonl.*问题, 意图.*&request=COLUMN&label"):
+        opened(path)
+    assert len(opened(path, request="问题", label="意图").requests.tools) == 3
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ({"text": "q", "label": float("nan")}, "says not what is right"),
+        ({"text": float("nan"), "label": "a"}, "has no request"),
+        ({"text": "q", "call": {"pay": {"amount": float("inf")}}}, "no JSON can say"),
+        ({"text": ["q"], "label": "a"}, "the list ['q'] instead of text"),
+        ({"text": "q", "answer": {"a": 1}}, "the dict {'a': 1} instead of text"),
+        ({"text": "half \ud83d", "label": "a"}, "half a character"),
+        ({"turns": "hello"}, "the str 'hello' instead of a list"),
+        ({"turns": []}, "the list [] instead of a list of records"),
+        ({"turns": [{"turns": [{"text": "q", "label": "a"}]}]}, "turns inside of its turns"),
+        ({"turns": [{"text": "q", "label": "a"}] * 33}, "33 turns; at most 32"),
+    ],
+)
+def test_record_that_means_nothing_is_left_out_with_its_value(tmp_path: Path, record: Any, said: str) -> None:
+    found = read(write(tmp_path / "t.jsonl", [*tickets(), record]))
+    ((place, reason),) = [(one.source, one.reason) for one in found.left_out]
+    assert place == "t.jsonl:201"
+    assert said in reason
+
+
+def test_missing_values_and_bytes_of_parquet_are_left_out(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="the extra `data` is not installed")
+    from pyarrow import parquet
+
+    rows: list[dict[str, Any]] = [{**row, "raw": b"x"} for row in tickets()]
+    rows[0]["label"], rows[1]["text"] = None, None
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "t.parquet")
+    assert len(read(tmp_path / "t.parquet").left_out) == 2
+    with pytest.raises(SourceError, match="the bytes b'x' instead of text"):
+        read(tmp_path / "t.parquet", Columns(label="raw"))
+
+
+def test_split_that_nobody_knows_is_not_dealt_where_others_are_known(tmp_path: Path) -> None:
+    rows = [{**row, "split": "tset" if n % 4 == 0 else "train"} for n, row in enumerate(tickets(400))]
+    found = read(write(tmp_path / "t.jsonl", rows))
+    assert {one.source for one in found.left_out} == {f"t.jsonl:{n + 1}" for n in range(0, 400, 4)}
+    assert "'tset'" in found.left_out[0].reason
+    folds = [{**row, "fold": n % 5} for n, row in enumerate(tickets(400))]
+    assert read(write(tmp_path / "folds.jsonl", folds)).left_out == []
+
+
+def test_labels_of_any_kind_are_one_tool_each(tmp_path: Path) -> None:
+    labels = [
+        "Card lost / now",
+        "Card lost - now",
+        "Card lost, now",
+        "退款",
+        "refund",
+        "refund 💸",
+        "💸",
+        "x" * 80,
+        "1",
+        "naïve",
+    ]
+    rows = [{"text": f"Request {n}", "label": labels[n % len(labels)]} for n in range(400)]
+    found = read(write(tmp_path / "t.jsonl", rows))
+    assert found.left_out == []
+    names = [tool.name for tool in found.tools]
+    assert len(names) == len(labels)
+    assert {"Card_lost_now", "退款", "refund", "refund_money_with_wings", "1", "naïve"} < set(names)
+    assert max(map(len, names)) == 64
+    again = read(write(tmp_path / "more.jsonl", [*rows, {"text": "new", "label": "Card lost; now"}]))
+    assert set(names) < {tool.name for tool in again.tools}, "a later label renames no earlier one"
+
+
+def test_contradiction_between_labels_of_like_names_is_seen(tmp_path: Path) -> None:
+    torn = [{"text": "Torn", "label": label} for label in ("Card lost / now", "Card lost, now")]
+    found = read(write(tmp_path / "t.jsonl", [*tickets(), *torn]))
+    assert [one.source for one in found.left_out] == ["t.jsonl:202", "t.jsonl:201"]
+
+
+def test_five_thousand_labels_are_read_and_one_label_too(tmp_path: Path) -> None:
+    many = [{"text": f"Request {n} {k}", "label": f"label {n}"} for n in range(5000) for k in range(2)]
+    assert len(read(write(tmp_path / "many.jsonl", many)).tools) == 5000
+    one = [{**row, "label": "refund"} for row in tickets()]
+    assert [tool.name for tool in read(write(tmp_path / "one.jsonl", one)).tools] == ["refund"]
+
+
+def test_reading_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmagentos.environments.requests.SHOWN_EVERY", 60)
+    events: list[Progress] = []
+    options: dict[str, Any] = {"data": str(write(tmp_path / "t.jsonl", tickets()))}
+    load(options, events.append)
+    assert [(event.stage, event.done) for event in events] == [("reading t.jsonl", n) for n in (0, 60, 120, 180, 200)]
+    load(options, events.append)
+    assert len(events) == 5, "what is in memory is not read again"
+
+
+def test_folder_is_read_again_when_one_of_its_files_changed(tmp_path: Path) -> None:
+    write(tmp_path / "train.jsonl", tickets())
+    before = opened(tmp_path).requests
+    assert opened(tmp_path).requests is before
+    write(tmp_path / "train.jsonl", tickets(300))
+    assert opened(tmp_path).requests is not before
+
+
+def test_memory_of_reading_goes_with_the_number_of_rows(tmp_path: Path) -> None:
+    """What a few thousand rows take says what a million take: nothing may be kept twice."""
+    import tracemalloc
+
+    peaks = []
+    for count in (1_000, 4_000):
+        path = write(tmp_path / f"{count}.jsonl", [*tickets(count), *tickets(count)[: count // 2]])
+        tracemalloc.start()
+        read(path)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 5 * peaks[0]
+    assert peaks[1] / 4_000 < 1_500, "bytes a row: a million are 1.5 GB at most"
 
 
 def test_same_words_stand_once_and_contradictions_not_at_all(tmp_path: Path) -> None:
@@ -330,19 +523,22 @@ def test_changed_file_is_read_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_too_few_requests_say_what_is_missing(tmp_path: Path, count: int) -> None:
-    with pytest.raises(SourceError, match=r"nothing for .*40 the least"):
+    with pytest.raises(SourceError, match=r"nothing for .*some 400"):
         opened(write(tmp_path / "t.jsonl", tickets(count)))
 
 
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("t.jsonl", "", "nothing for train"),
+        ("t.jsonl", "", "t.jsonl holds no records"),
+        ("t.csv", "text,label\n", "t.csv holds no records"),
         ("t.csv", "", "first line"),
         ("t.csv", "a,a\n1,2\n", "each column once"),
         ("t.json", "{", "no JSON"),
         ("t.json", '{"train": 4}', "list of objects"),
-        ("t.xlsx", "x", "no kind"),
+        ("t.docx", "x", "no kind"),
+        ("t.xlsx", "x", "spreadsheet"),
+        ("t.jsonl.gz", "x", "gunzip -k"),
         ("t.parquet", "not parquet", "damaged|optional part"),
     ],
 )

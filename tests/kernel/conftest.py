@@ -23,7 +23,7 @@ OPEN_DOOR = ToolSpec("open_door", "open it", {"type": "object", "properties": {"
 
 
 class Counter(gymnasium.Env[str, str]):
-    """Counts actions; ends after `turns`. Options: turns, misbehave (raise | hang | exit | shape), at."""
+    """Counts actions; ends after `turns`. Options: turns, misbehave (raise | hang | exit | shape), at, reward."""
 
     action_space = gymnasium.spaces.Text(100)
     observation_space = gymnasium.spaces.Text(100)
@@ -44,7 +44,7 @@ class Counter(gymnasium.Env[str, str]):
         time.sleep(self.options.get("seconds", 0.0))
         done = self.count >= self.options.get("turns", 3)
         info = {"success": True, "lenient": True, "odd": object()} if done else {}
-        return f"heard {action} ({self.count})", float(done), done, False, info
+        return f"heard {action} ({self.count})", float(self.options.get("reward", done)), done, False, info
 
     def _misbehave(self, how: str | None) -> None:
         if how == "raise":

@@ -226,6 +226,8 @@ def test_policy_plays_a_control_environment_without_a_model(build: Any) -> None:
         (counting(misbehave="exit"), "SystemExit"),
         (counting(reset_fails=True), "no such shop"),
         (Task("Shapeless-v0", 0), "step() must return"),
+        (counting(reward="nan"), "rewarded it with nan. A reward is a finite number"),
+        (counting(reward="-inf", turns=1), "rewarded it with -inf"),
     ],
 )
 def test_raising_environment_is_a_recorded_failure(build: Any, recorded: list[Any], task: Task, said: str) -> None:

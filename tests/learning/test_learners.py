@@ -445,9 +445,89 @@ def test_group_with_a_reward_that_is_no_number_is_skipped(workshop: Any, own_run
 def test_only_broken_rewards_train_nothing(workshop: Any, own_run: Callable[..., Episode]) -> None:
     broken = [own_run(PROMPT, (20 + n,), value) for n, value in enumerate([1.0, float("nan")])]
     context = workshop.context(practice=lambda adapter, asked: [broken])
-    _, candidate = workshop.run(policy_gradient(20), context)
-    assert candidate.evidence["stopped"] == "nothing left to reinforce"
-    assert not any(bool(t.any()) for name, t in workshop.tensors(candidate).items() if "lora_B" in name)
+    with pytest.raises(LearningError, match="finite numbers"):
+        workshop.run(policy_gradient(20), context)
+    assert workshop.blobs == []
+
+
+@pytest.mark.parametrize("learner", from_groups(20), ids=called)
+def test_constant_rewards_teach_nothing_and_say_so(
+    workshop: Any, own_run: Callable[..., Episode], learner: Learner
+) -> None:
+    same = [own_run(PROMPT, (20 + n,), 0.5) for n in range(4)]
+    context = workshop.context(practice=lambda adapter, asked: [same])
+    with pytest.raises(
+        LearningError, match=r"In 8 steps of toy .* differently \(mean reward 0.5\).*--learner imitation"
+    ):
+        workshop.run(learner, context)
+    assert workshop.blobs == [], "no candidate that the gate would play for nothing"
+
+
+def test_contradicting_rewards_of_one_reply_cancel(workshop: Any, own_run: Callable[..., Episode]) -> None:
+    torn = [own_run(PROMPT, (10, 11), float(n % 2)) for n in range(4)]
+    clear = [own_run(PROMPT, (10 + n % 2, 11), float(n % 2)) for n in range(4)]
+    pulls = [
+        first_loss(workshop, [group], name)[0][0].metrics["gradient_norm"]
+        for name, group in (("torn", torn), ("clear", clear))
+    ]
+    assert pulls[0] < 1e-5 * pulls[1]
+
+
+def broke(episode: Episode, outcome: Any = "failed") -> Episode:
+    """The same run, had its environment raised."""
+    return replace(episode, outcome=outcome, error="The shop burned down.", success=False, lenient=False)
+
+
+@pytest.mark.parametrize("outcome", ["failed", "unknown", "cancelled"])
+def test_run_that_could_not_be_finished_teaches_nothing(
+    workshop: Any, own_run: Callable[..., Episode], outcome: Any
+) -> None:
+    mixed = [own_run(PROMPT, (10 + n,), float(n == 0)) for n in range(3)]
+    broken = [broke(own_run(PROMPT, (20 + n,), 0.0), outcome) for n in range(3)]
+    won = own_run(PROMPT, (30,), 1.0)
+    learner = policy_gradient(1, hinted=0)
+    events, among = workshop.run(
+        learner, workshop.context("among", practice=lambda adapter, asked: [[*mixed, *broken], [won, broken[0]]])
+    )
+    _, alone = workshop.run(learner, workshop.context("alone", practice=lambda adapter, asked: [mixed]))
+    assert workshop.weights(among) == workshop.weights(alone)
+    assert events[0].metrics["failed"] == 0.5
+    assert events[0].metrics["reward"] == 0.5, "of the runs that came to an end"
+    assert "50.0% of the agent's own runs could not be finished" in among.evidence["warnings"][0]
+
+
+def test_environment_that_breaks_down_ends_learning_and_loses_nothing(
+    workshop: Any, own_run: Callable[..., Episode], bandit: Bandit
+) -> None:
+    learner = policy_gradient(STEPS, patience=3)
+    _, whole = workshop.run(learner, workshop.context("whole", practice=bandit))
+    down = False
+
+    def practice(adapter: FusedAdapter, asked: Practice) -> list[list[Episode]]:
+        return [[broke(run) for run in group] for group in bandit(adapter, asked)] if down else bandit(adapter, asked)
+
+    context = workshop.context("down", practice=practice)
+    working = learner.learn(None, context)
+    for _ in range(6):
+        next(working)
+    down = True
+    with pytest.raises(LearningError, match=r"3 steps in a row.*The shop burned down.*goes on from step 9"):
+        list(working)
+    down = False
+    events, candidate = workshop.run(learner, context)
+    assert len(events) == STEPS - 9
+    assert candidate.evidence["steps"] == whole.evidence["steps"]
+
+
+def test_learning_that_taught_nothing_begins_anew_once_that_is_mended(
+    workshop: Any, own_run: Callable[..., Episode], bandit: Bandit
+) -> None:
+    learner = policy_gradient(10, patience=30)
+    context = workshop.context(practice=lambda adapter, asked: [[own_run(PROMPT, (9,), 0.0)] * 4])
+    with pytest.raises(LearningError, match="No run of toy was rewarded"):
+        workshop.run(learner, context)
+    events, _ = workshop.run(learner, replace(context, practice=bandit))
+    assert len(events) == 10
 
 
 def test_nothing_rewarded_says_what_to_do_next(workshop: Any, own_run: Callable[..., Episode]) -> None:

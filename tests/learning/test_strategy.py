@@ -43,6 +43,12 @@ def test_no_success_at_all_says_what_is_missing(group: Callable[[str], list[Epis
         choose("toy", demonstrations=False, probe=[group("000"), group("000")])
 
 
+def test_runs_that_broke_off_say_what_broke(group: Callable[[str], list[Episode]]) -> None:
+    broken = [[replace(run, outcome="failed", error="The shop burned down.") for run in group("00")]]
+    with pytest.raises(LearningError, match=r"2 of them could not be finished.*The shop burned down.*Mend the env"):
+        choose("Toy-v0", demonstrations=False, probe=[*broken, group("00")])
+
+
 def test_nothing_was_tried_says_what_is_missing() -> None:
     with pytest.raises(LearningError, match="None of 0 own runs"):
         choose("toy", demonstrations=False, probe=[])

@@ -40,6 +40,14 @@ def test_each_fault_is_told(ends: Any, said: str) -> None:
     assert warnings(curve(FEWEST - 1, **ends)) == []
 
 
+def test_runs_that_broke_off_are_told_however_few_steps_there_are() -> None:
+    assert warnings([{"reward": 0.0}, {"failed": 0.25, "reward": 0.0}]) == [
+        "12.5% of the agent's own runs could not be finished and taught nothing. See what they said: "
+        "llmagentos ps --state failed"
+    ]
+    assert warnings([{"reward": 0.0}, {"reward": 0.0}]) == []
+
+
 def test_longer_replies_that_succeed_more_are_fine() -> None:
     assert warnings(curve(length=(30.0, 100.0))) == []
 

@@ -11,6 +11,9 @@ from llmagentos.cli.opening import json_option, reading, writing
 from llmagentos.cli.progress import progress
 from llmagentos.cli.screen import as_json, say, table, when
 
+LOOKED_AT = 20_000
+"""Training requests that are compared unless more are asked for: some minutes on two cores."""
+
 
 @click.group()
 def data() -> None:
@@ -49,27 +52,35 @@ def list_data(context: click.Context, machine: bool) -> None:
 
 @data.command("check")
 @click.argument("file")
-@click.option("--most", default=20, show_default=True, type=click.IntRange(1, 100_000), help="Most suspects to show.")
+@click.option(
+    "--most", default=20, show_default=True, type=click.IntRange(1, 100_000), help="Most suspects and left-out to show."
+)
+@click.option(
+    "--look-at", default=LOOKED_AT, show_default=True, type=click.IntRange(11), help="Most requests to compare."
+)
 @json_option
 @click.pass_context
-def check_data(context: click.Context, file: str, most: int, machine: bool) -> None:
+def check_data(context: click.Context, file: str, most: int, look_at: int, machine: bool) -> None:
     """Look through the training requests of FILE for those that look mislabelled or planted.
 
     A suspect expects what hardly any of the most similar requests expects. Nothing is changed: mend the file, or
-    learn it as it is.
+    learn it as it is. What could not be read is listed too. Of more than --look-at requests so many are drawn.
     """
     from llmagentos.cli.learning import requests_of
-    from llmagentos.environments.request_audit import suspects
+    from llmagentos.environments.request_audit import some, suspects
 
-    requests = requests_of(file, quiet=machine).requests
-    with writing(context) as system, progress():
-        found = suspects(requests.cases["train"], system.embedder.embed)
+    with progress() as show, writing(context, show) as system:
+        cases = requests_of(file, quiet=machine, show=show, most=most).requests.cases["train"]
+        looked_at = some(cases, look_at)
+        found = suspects(looked_at, system.embedder.embed, on_progress=show)
     if machine:
         as_json(found)
         return
     for one in found[:most]:
         say(f"  {one}")
-    say(f"{len(found)} of {len(requests.cases['train']):,} training requests look wrong.")
+    say(f"{len(found):,} of {len(looked_at):,} training requests look wrong.")
+    if len(looked_at) < len(cases):
+        say(f"{len(cases) - len(looked_at):,} more were not looked at; --look-at {len(cases)} takes them all.")
 
 
 @click.group()

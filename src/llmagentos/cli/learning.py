@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, get_args
 
 import click
@@ -20,11 +20,10 @@ from llmagentos.records.task import Split
 
 if TYPE_CHECKING:
     from llmagentos.environments.requests import RequestsEnvironment
+    from llmagentos.records.progress import Progress
 
 LOW_PRIORITY = 10
 """Added to the niceness of a process that learns unattended."""
-LONG_TO_READ = 10_000_000
-"""Bytes of a file of requests from which on it is said that it is being read: ten seconds or more."""
 SHOWN = 5
 """Records that were left out and are told of one by one."""
 
@@ -90,7 +89,7 @@ def learn(
         if fresh:
             system.discard_checkpoints()
         if data:
-            file = requests_of(data, quiet=machine).name
+            file = requests_of(data, quiet=machine, show=show).name
         if data == "":
             verdict = Agent(system=system).train_model(minutes=minutes, on_progress=show).verdicts[0]
         else:
@@ -122,25 +121,23 @@ def _unattended(context: click.Context, minutes: float, seed: int, machine: bool
     say(f"Written to {page}")
 
 
-def requests_of(path: str, *, quiet: bool) -> RequestsEnvironment:
-    """The environment of a file of requests; says what was read and what was left out unless `quiet`."""
+def requests_of(path: str, *, quiet: bool, show: Callable[[Progress], None], most: int = SHOWN) -> RequestsEnvironment:
+    """The environment of a file of requests; says what was read and `most` of what was left out unless `quiet`."""
     from llmagentos.environments import requests
     from llmagentos.environments.registry import make, write_query
 
-    file = Path(path).expanduser()
-    if not quiet and file.is_file() and file.stat().st_size > LONG_TO_READ:
-        say(f"Reading {file.name}, {file.stat().st_size / 1e6:,.0f} MB")
+    requests.load({"data": path}, show)
     environment = make(requests.NAME + write_query({"data": path}))
     assert isinstance(environment, requests.RequestsEnvironment)
     found = environment.requests
     if quiet:
         return environment
     say(f"{environment.skill}: {found.summary}")
-    for one in found.left_out[:SHOWN]:
+    for one in found.left_out[:most]:
         say(f"  left out: {one.source} {one.reason}")
-    more = len(found.left_out) - SHOWN + found.more_left_out
-    if more > 0:
-        say(f"  and {more:,} more")
+    more = len(found.left_out[most:]) + found.more_left_out
+    if more:
+        say(f"  and {more:,} more; llmagentos data check '{path}' --most {min(len(found.left_out), 1000)} lists them")
     return environment
 
 

@@ -79,6 +79,8 @@ def run(
                 on_progress=show,
             )
             episodes = played.episodes
+            if not episodes:
+                raise ConfigError(f"{environment} has no tasks in the split {split}. Choose another one by --split.")
         counters = system.engine.counters
     _show(episodes, machine)
     if episodes and not machine:

@@ -9,6 +9,7 @@ It does not know files, models or who learns.
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from llmagentos.environments.request_cases import Case, Turn
+from llmagentos.records.progress import Progress
 
 NEIGHBOURS = 10
 AGREE = 0.6
@@ -23,7 +25,9 @@ AGREE = 0.6
 ALIKE = 0.2
 """Share of the neighbours that may expect the same as a suspect: what is planted is seldom planted once."""
 ROWS = 1024
-"""Cases compared at a time."""
+"""Cases embedded at a time, and most that are compared with all others at a time."""
+COMPARED = 16_000_000
+"""Similarities computed at a time, four bytes each: a million cases are compared sixteen at a time."""
 
 Embed = Callable[[Sequence[str]], Sequence[Sequence[float]]]
 
@@ -47,20 +51,28 @@ class Suspect:
         )
 
 
-def suspects(cases: Sequence[Case], embed: Embed, *, neighbours: int = NEIGHBOURS) -> list[Suspect]:
+def suspects(
+    cases: Sequence[Case],
+    embed: Embed,
+    *,
+    neighbours: int = NEIGHBOURS,
+    on_progress: Callable[[Progress], None] = lambda event: None,
+) -> list[Suspect]:
     """Those of `cases` that their nearest neighbours contradict, the surest first.
 
-    Only the last turn's request and the name of its call, or its words, are compared. Answers in free words, of which
-    no two are alike, make no suspects.
+    Time goes with the number of cases for their vectors, with its square for the comparison (see `some`). Only the last
+    turn's request and the name of its call, or its words, are compared. Answers in free words, of which no two are
+    alike, make no suspects.
     """
     if len(cases) <= neighbours:
         return []
     kinds = [kind(case.turns[-1]) for case in cases]
-    vectors_NH = np.asarray(embed([case.turns[-1].request for case in cases]), dtype=np.float32)
-    vectors_NH /= np.maximum(np.linalg.norm(vectors_NH, axis=1, keepdims=True), 1e-9)
+    vectors_NH = _vectors(cases, embed, on_progress)
     found: list[Suspect] = []
-    for first in range(0, len(cases), ROWS):
-        near_RN = vectors_NH[first : first + ROWS] @ vectors_NH.T
+    together = min(ROWS, max(1, COMPARED // len(cases)))
+    for first in range(0, len(cases), together):
+        on_progress(Progress("comparing requests", first, len(cases), "requests"))
+        near_RN = vectors_NH[first : first + together] @ vectors_NH.T
         rows = range(len(near_RN))
         near_RN[rows, range(first, first + len(rows))] = -np.inf
         nearest_RK = np.argpartition(-near_RN, neighbours - 1, axis=1)[:, :neighbours]
@@ -71,6 +83,24 @@ def suspects(cases: Sequence[Case], embed: Embed, *, neighbours: int = NEIGHBOUR
             if votes[own] <= ALIKE * neighbours and count >= AGREE * neighbours:
                 found.append(Suspect(case.place, case.turns[-1].request, own, said, count / neighbours))
     return sorted(found, key=lambda one: -one.agree)
+
+
+def some(cases: Sequence[Case], most: int) -> list[Case]:
+    """At most `most` of the cases, drawn evenly and always the same, in their order."""
+    if len(cases) <= most:
+        return list(cases)
+    return [cases[at] for at in sorted(random.Random(0).sample(range(len(cases)), most))]
+
+
+def _vectors(cases: Sequence[Case], embed: Embed, show: Callable[[Progress], None]) -> np.ndarray:
+    """Unit vectors [N, H] of the last requests."""
+    parts: list[np.ndarray] = []
+    for first in range(0, len(cases), ROWS):
+        show(Progress("reading what requests mean", first, len(cases), "requests"))
+        texts = [case.turns[-1].request for case in cases[first : first + ROWS]]
+        part_RH = np.asarray(embed(texts), dtype=np.float32)
+        parts.append(part_RH / np.maximum(np.linalg.norm(part_RH, axis=1, keepdims=True), 1e-9))
+    return np.concatenate(parts)
 
 
 def kind(turn: Turn) -> str:

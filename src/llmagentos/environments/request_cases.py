@@ -17,6 +17,7 @@ from typing import Any, get_args
 
 from llmagentos.environments.language import deal
 from llmagentos.environments.request_rows import SPLITS, RawRow
+from llmagentos.environments.request_tools import ToolNames
 from llmagentos.errors import ConfigError, SourceError
 from llmagentos.records.document import LeftOut
 from llmagentos.records.identity import JSON
@@ -38,8 +39,12 @@ LONGEST_REQUEST = 8_000
 MOST_TURNS = 32
 SHOWN_LEFT_OUT = 1_000
 """So many are kept with their reasons; the rest is counted."""
+ENOUGH = "Give more requests: some 400, of which a tenth is for the gate, are enough for its verdict."
 SHARES: tuple[tuple[Split, int], ...] = (("train", 70), ("development", 10), ("gate", 10), ("report", 10))
 """Of a hundred, where a file has no splits of its own."""
+
+
+_MARKS = re.compile(r"[^\w\s]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +105,15 @@ class Requests:
         return f"{sum(map(len, self.cases.values())):,} requests ({parts})" + (f", {left:,} left out" if left else "")
 
 
-def gather(rows: Iterable[RawRow], columns: Columns, found: Requests, *, most_of_a_kind: int = 0) -> Requests:
-    """Cases of all `rows` in `found`, which may have noted bad records already.
+def gather(
+    rows: Iterable[RawRow], columns: Columns, found: Requests, *, most_of_a_kind: int = 0, source: str = "the data"
+) -> Requests:
+    """Cases of all `rows` in `found`, which may have noted bad records already; `source` names them in errors.
 
     Where the same words stand twice, one case is kept, in training if one of them is there; where they ask for
     different things, none. `most_of_a_kind` keeps at most so many training cases of each expected call or answer,
-    chosen by digest. `SourceError` when a split is left with nothing.
+    chosen by digest. A record whose split nobody knows is left out where others have one: it may be held out.
+    `SourceError` when a split is left with nothing.
     """
     read = _Reader(columns, found)
     first: dict[int, tuple[Case, Split | None, str]] = {}
@@ -131,9 +139,10 @@ def gather(rows: Iterable[RawRow], columns: Columns, found: Requests, *, most_of
         case = first.pop(key)[0]
         found.leave_out(case.place, "is contradicted by a later record with the same words")
     _deal(first, found)
+    del first
     if most_of_a_kind:
         found.cases["train"] = _limited(found.cases["train"], most_of_a_kind)
-    _check(found)
+    _check(found, source, read.columns_seen)
     found.nothing_fits = _knows_nothing_fits(found.cases["development"])
     found.tools = tools_of(case for cases in found.cases.values() for case in cases)
     return found
@@ -144,15 +153,17 @@ class _Reader:
 
     def __init__(self, columns: Columns, found: Requests) -> None:
         self._columns, self._found = columns, found
+        self._names = ToolNames()
+        self._kinds = _kinds(columns)
+        self.columns_seen: tuple[str, ...] = ()
+        """Names of the first record's columns."""
 
     def case(self, row: RawRow) -> Case | None:
         """The record's case, None with the reason noted."""
+        self.columns_seen = self.columns_seen or tuple(row.fields)
         listed = row.fields.get(TURNS_COLUMN)
-        records: list[Any] = listed if isinstance(listed, list) and listed else [row.fields]
         try:
-            if len(records) > MOST_TURNS:
-                raise _Unusable(f"has {len(records)} turns; at most {MOST_TURNS} are played")
-            turns = tuple(self._turn(record) for record in records)
+            turns = (self._turn(row.fields),) if listed is None else self._turns(listed)
         except _Unusable as problem:
             self._found.leave_out(row.place, str(problem))
             return None
@@ -161,18 +172,27 @@ class _Reader:
     def split(self, row: RawRow) -> tuple[Split | None, str]:
         """The record's own split, None where it is held out or unknown, and what it calls it."""
         column = self._columns.split or next((name for name in SPLIT_COLUMNS if name in row.fields), "")
-        said = str(row.fields.get(column, "") or row.split).strip().lower() if column else row.split
-        return SPLITS.get(said), said if said in SPLITS else ""
+        if not column:
+            return (SPLITS.get(row.split), row.split) if row.split else (None, "")
+        said = str(row.fields.get(column) or row.split).strip().lower()
+        return SPLITS.get(said), said
+
+    def _turns(self, listed: JSON) -> tuple[Turn, ...]:
+        if not isinstance(listed, list) or not listed:
+            raise _Unusable(f"has turns that are {_brief(listed)} instead of a list of records")
+        if len(listed) > MOST_TURNS:
+            raise _Unusable(f"has {len(listed)} turns; at most {MOST_TURNS} are played")
+        return tuple(self._turn(record) for record in listed)
 
     def _turn(self, record: Any) -> Turn:
         if not isinstance(record, dict):
-            raise _Unusable(f"has a turn that is a JSON {type(record).__name__}, not an object")
-        request = self._value(record, self._columns.request, REQUEST_COLUMNS)
+            raise _Unusable(f"has a turn that is {_brief(record)} instead of a record")
+        request = _value(record, self._kinds["request"])
         if request is None:
-            raise _Unusable(
-                f"has no request: none of the columns {', '.join(REQUEST_COLUMNS)}; name it by request=NAME"
-            )
-        text = str(request).strip()
+            if TURNS_COLUMN in record:
+                raise _Unusable("has turns inside of its turns; they are listed one level deep")
+            raise _Unusable(f"has no request: none of the columns {', '.join(self._kinds['request'])}")
+        text = _text(request, "request")
         if not text:
             raise _Unusable("has an empty request")
         if len(text) > LONGEST_REQUEST:
@@ -181,40 +201,61 @@ class _Reader:
 
     def _expected(self, record: Mapping[str, JSON]) -> tuple[ToolCall | None, str]:
         """The right reply, by the column that was named, else by the first kind that the record has."""
-        columns = self._columns
-        named = [name for name in ("label", "call", "answer") if getattr(columns, name)]
-        for kind, usual in (("label", LABEL_COLUMNS), ("call", CALL_COLUMNS), ("answer", ANSWER_COLUMNS)):
-            if named and kind not in named:
-                continue
-            value = self._value(record, getattr(columns, kind), usual)
+        for kind, usual in self._kinds.items():
+            value = _value(record, usual) if kind != "request" else None
             if value is None or value == "":
                 continue
             if kind == "label":
-                return _label(value, columns.nothing)
-            return (_call(value), "") if kind == "call" else (None, str(value).strip())
+                return self._label(value), ""
+            return (_call(value), "") if kind == "call" else (None, _text(value, "answer"))
         raise _Unusable("says not what is right: it has no label, call or answer")
 
-    @staticmethod
-    def _value(record: Mapping[str, JSON], named: str, usual: tuple[str, ...]) -> JSON:
-        if named:
-            return record.get(named)
-        return next((record[name] for name in usual if record.get(name) is not None), None)
+    def _label(self, value: JSON) -> ToolCall | None:
+        """The call of the tool that a label names; None where the label says that none fits."""
+        label = _text(value, "label")
+        if label.lower() in self._columns.nothing:
+            return None
+        name = self._names.of(label)
+        if not name:
+            raise _Unusable(f"has the label {label[:80]!r}, of which no name of a tool can be made; it needs a letter")
+        return ToolCall(name)
+
+
+def _kinds(columns: Columns) -> dict[str, tuple[str, ...]]:
+    """Columns to be looked for: those of the request and, in this order, of what is right."""
+    usual = {"label": LABEL_COLUMNS, "call": CALL_COLUMNS, "answer": ANSWER_COLUMNS}
+    named = {kind: (getattr(columns, kind),) for kind in usual if getattr(columns, kind)}
+    return {"request": (columns.request,) if columns.request else REQUEST_COLUMNS, **(named or usual)}
+
+
+def _value(record: Mapping[str, JSON], names: tuple[str, ...]) -> JSON:
+    """The first of these columns that is there; what is missing is written as null or, by pandas, as NaN."""
+    for name in names:
+        value = record.get(name)
+        if value is not None and value == value:
+            return value
+    return None
+
+
+def _text(value: JSON, what: str) -> str:
+    """The words of a value. Lists, objects and bytes have none: their code is nothing that anybody asks or says."""
+    if not isinstance(value, str):
+        if isinstance(value, dict | list | tuple | bytes):
+            raise _Unusable(f"has a {what} that is {_brief(value)} instead of text")
+        return str(value).strip()
+    if not value.isascii() and any("\ud800" <= one <= "\udfff" for one in value):
+        raise _Unusable(f"has a {what} with half a character (a lone surrogate), which no model reads")
+    return value.strip()
+
+
+def _brief(value: object) -> str:
+    """Type and beginning of a value that is not what it should be: `the list ['a', 'b']`."""
+    text = repr(value)
+    return f"the {type(value).__name__} {text if len(text) <= 60 else text[:60] + '...'}"
 
 
 class _Unusable(Exception):
     """Why a record cannot be used."""
-
-
-def _label(value: JSON, nothing: tuple[str, ...]) -> tuple[ToolCall | None, str]:
-    if isinstance(value, dict | list):
-        raise _Unusable(f"has a label that is a JSON {type(value).__name__}")
-    text = str(value).strip()
-    if text.lower() in nothing:
-        return None, ""
-    name = re.sub(r"[^\w.-]+", "_", text).strip("_.")
-    if not name or len(name) > 64:
-        raise _Unusable(f"has the label {text[:80]!r}, of which no name of a tool can be made")
-    return ToolCall(name), ""
 
 
 def _call(value: JSON) -> ToolCall:
@@ -229,6 +270,10 @@ def _call(value: JSON) -> ToolCall:
     arguments = _parsed(arguments)
     if not isinstance(name, str) or not name or not isinstance(arguments, dict):
         raise _Unusable('has a call that is not of the form {"tool": {"argument": "value"}}')
+    try:
+        json.dumps(arguments, allow_nan=False)
+    except (TypeError, ValueError) as problem:
+        raise _Unusable(f"has a call whose arguments no JSON can say: {str(problem)[:80]}") from None
     return ToolCall(name, arguments)
 
 
@@ -245,14 +290,18 @@ def _agree(one: Case, other: Case) -> bool:
 
 def _deal(first: Mapping[int, tuple[Case, Split | None, str]], found: Requests) -> None:
     """Every case into its split. What a file does not split itself is split by the digest of its words."""
-    said = {name for _, _, name in first.values()}
-    held = any(name and SPLITS[name] in (None, "gate", "report") for name in said)
-    developed = any(SPLITS.get(name) == "development" for name in said if name)
+    said = {name for _, _, name in first.values() if name in SPLITS}
+    held = any(SPLITS[name] in (None, "gate", "report") for name in said)
+    developed = any(SPLITS[name] == "development" for name in said)
     for key, (case, split, name) in first.items():
         chosen: Split
+        if name not in SPLITS and name and said:
+            known = ", ".join(SPLITS)
+            found.leave_out(case.place, f"has the split {name[:40]!r}, and others one of those that are known: {known}")
+            continue
         if split is not None and split != "train":
             chosen = split
-        elif name and split is None:
+        elif name in SPLITS and split is None:
             chosen = "gate" if key % 2 else "report"
         else:
             chosen = deal(str(key), SHARES)
@@ -272,14 +321,24 @@ def _limited(cases: list[Case], most: int) -> list[Case]:
     return [case for number, case in enumerate(cases) if number in kept]
 
 
-def _check(found: Requests) -> None:
+def _check(found: Requests, source: str, columns: Sequence[str]) -> None:
+    """`SourceError` where a split is left with nothing: what is wrong, and what to do about it."""
     short = [split for split, cases in found.cases.items() if not cases]
     if not short:
         return
-    why = f" {found.left_out[0].source} {found.left_out[0].reason}." if found.left_out else ""
+    first = f"The first one, {found.left_out[0].source}, {found.left_out[0].reason}. " if found.left_out else ""
+    left = len(found.left_out) + found.more_left_out
+    if len(short) == len(found.cases) and not left:
+        raise SourceError(f"{source} holds no records. {ENOUGH}")
+    if len(short) == len(found.cases) and columns:
+        raise SourceError(
+            f"None of the {left:,} records of {source} can be used. {first}"
+            f"The columns are: {', '.join(columns)[:300]}. Where they are called otherwise than usual, say so: "
+            f'llmagentos learn "Requests-v0?data={source}&request=COLUMN&label=COLUMN" (or call=, answer=).'
+        )
     raise SourceError(
-        f"There is nothing for {', '.join(short)} in {found.summary}.{why} Give more requests: some hundred are a good "
-        "beginning, 40 the least; a split of their own is said by a column or a file's name (train, validation, test)."
+        f"There is nothing for {', '.join(short)} in {source}: {found.summary}. {first}{ENOUGH} A split of their own "
+        "is said by a column or a file's name (train, validation, test)."
     )
 
 
@@ -340,7 +399,7 @@ def read_columns(options: Mapping[str, JSON]) -> Columns:
 
 def _plain(text: str) -> str:
     """Words without what people write differently: case, white space and punctuation."""
-    return " ".join(re.sub(r"[^\w\s]", " ", text.lower()).split()) or text
+    return " ".join(_MARKS.sub(" ", text.lower()).split()) or text
 
 
 def _digest(text: str) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,13 @@ SPLITS: Mapping[str, Split | None] = {
     "eval": None,
 }
 """What the split of a row may be called; None is held out, for the gate and the report."""
+
+PACKED = (".gz", ".zip", ".bz2", ".xz", ".zst", ".7z", ".tar", ".xls", ".xlsx", ".ods")
+"""What is not opened here. Among the files of a folder these are told of: somebody may count on them."""
+NOT_UTF8 = "has bytes that are no UTF-8; save the file as UTF-8 (iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW)"
+ONE_LIST = "a file that is one list of objects is named .json"
+BROKEN = "\ufffd"
+"""What stands in the place of bytes that are no UTF-8."""
 
 Report = Callable[[LeftOut], None]
 
@@ -66,7 +74,11 @@ def read_rows(path: Path, report: Report) -> Iterator[RawRow]:
 
 
 def _folder(root: Path, report: Report) -> Iterator[RawRow]:
-    files = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in KINDS and path.is_file()]
+    found = [path for path in sorted(root.rglob("*")) if path.is_file()]
+    for path in found:
+        if path.suffix.lower() in PACKED:
+            report(LeftOut(str(path.relative_to(root)), _unopened(path)))
+    files = [path for path in found if path.suffix.lower() in KINDS]
     described = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
     files = [path for path in files if path.name not in described]
     if not files:
@@ -92,38 +104,117 @@ def _file(path: Path, split: str, report: Report) -> Iterator[RawRow]:
         found = _json(path, report)
     elif kind in (".parquet", ".arrow"):
         found = _columns(path)
+    elif kind in PACKED:
+        raise SourceError(f"{path} {_unopened(path)}.")
     else:
         raise SourceError(f"{path} is of no kind that is read here. Give one of: {', '.join(KINDS)}.")
     for row in found:
         yield RawRow(row.place, row.fields, row.split or split)
 
 
+def _unopened(path: Path) -> str:
+    if path.suffix.lower() in (".xls", ".xlsx", ".ods"):
+        return "is a spreadsheet, which is not read here; save its sheet as CSV in UTF-8"
+    unpack = f"gunzip -k '{path}'" if path.suffix.lower() == ".gz" else "and give the file in it"
+    return f"is packed, which is not read here; unpack it first: {unpack}"
+
+
+def _encoding(path: Path) -> str:
+    """UTF-8, or UTF-16 where its mark says so; `SourceError` for what is no text, whatever its name says."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start[:2] == b"\x1f\x8b" or start == b"PK\x03\x04":
+        what = "gzip" if start[:1] == b"\x1f" else "a ZIP archive or a spreadsheet"
+        raise SourceError(f"{path} is no text but {what}. Unpack it, or save its sheet as CSV in UTF-8.")
+    return "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+
+
+class _Lines:
+    """Lines of a table that can be given back: a quote that is never closed swallows all that come behind it."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines, self._again = lines, deque[str]()
+        self.row: list[str] = []
+        """Lines since `begin`."""
+        self.ended = False
+        """Whether more lines were asked for than there are."""
+        self.number = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        try:
+            line = self._again.popleft() if self._again else next(self._lines)
+        except StopIteration:
+            self.ended = True
+            raise
+        self.row.append(line)
+        return line
+
+    def begin(self) -> int:
+        """Begin another row; the number of its first line."""
+        self.number += len(self.row)
+        self.row, self.ended = [], False
+        return self.number + 1
+
+    def give_back(self) -> None:
+        """Read all lines of this row but its first again."""
+        self._again.extendleft(reversed(self.row[1:]))
+        del self.row[1:]
+
+
 def _separated(path: Path, separator: str, report: Report) -> Iterator[RawRow]:
     csv.field_size_limit(MOST_CHARACTERS)
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
-        start = lines.read(20_000)
-        lines.seek(0)
+    with path.open(encoding=_encoding(path), errors="replace", newline="") as file:
+        start = file.read(20_000)
+        file.seek(0)
+        lines = _Lines(file)
         reader = csv.reader(lines, delimiter=separator or _delimiter(start))
-        names = [name.strip() for name in next(reader, [])]
-        if not names or len(set(names)) != len(names) or not all(names):
-            raise SourceError(f"{path}: its first line has to name each column once, and says {names!r}.")
+        names = _column_names(path, reader)
+        wanted = [(name, place) for place, name in enumerate(names) if name]
         while True:
-            line = reader.line_num + 1
-            try:
-                fields = next(reader)
-            except StopIteration:
+            place = f"{path.name}:{lines.begin()}"
+            fields, problem = _row(reader)
+            open_quote = len(lines.row) > 1 and (problem or lines.ended)
+            if open_quote:
+                report(
+                    LeftOut(place, f"opens a quote that is not closed; the {len(lines.row) - 1} lines behind it count")
+                )
+                lines.give_back()
+            elif problem:
+                report(LeftOut(place, f"is no row of a table: {problem}"))
+            elif fields is None:
                 return
-            except csv.Error as problem:
-                report(LeftOut(f"{path.name}:{line}", f"is no row of a table: {problem}"))
+            elif not any(map(str.strip, fields)):
                 continue
-            if not any(field.strip() for field in fields):
-                continue
-            if len(fields) != len(names):
-                report(LeftOut(f"{path.name}:{line}", f"has {len(fields)} columns instead of {len(names)}"))
-            elif any("\ufffd" in field for field in fields):
-                report(LeftOut(f"{path.name}:{line}", "has bytes that are no UTF-8"))
+            elif len(fields) != len(names):
+                over = f", from here to line {lines.number + len(lines.row)}" if len(lines.row) > 1 else ""
+                report(LeftOut(place, f"has {len(fields)} columns instead of {len(names)}{over}"))
+            elif any(BROKEN in field for field in fields):
+                report(LeftOut(place, NOT_UTF8))
             else:
-                yield RawRow(f"{path.name}:{line}", dict(zip(names, fields, strict=True)))
+                yield RawRow(place, {name: fields[at] for name, at in wanted})
+
+
+def _column_names(path: Path, reader: Iterator[list[str]]) -> list[str]:
+    """What the first line calls the columns; those without a name, such as the numbers of rows that pandas writes, are
+    not read."""
+    found, problem = _row(reader)
+    names = [name.strip() for name in found or []]
+    known = [name for name in names if name]
+    if problem or not known or len(set(known)) != len(known) or any(BROKEN in name for name in known):
+        said = problem or repr(names)[:300]
+        raise SourceError(f"{path}: its first line has to name each column once, in UTF-8, and says {said}.")
+    return names
+
+
+def _row(reader: Iterator[list[str]]) -> tuple[list[str] | None, str]:
+    """The next row, None behind the last one, and what is wrong with it."""
+    try:
+        return next(reader, None), ""
+    except csv.Error as problem:
+        return None, str(problem)
 
 
 def _delimiter(start: str) -> str:
@@ -133,10 +224,14 @@ def _delimiter(start: str) -> str:
 
 
 def _json_lines(path: Path, report: Report) -> Iterator[RawRow]:
-    with path.open(encoding="utf-8-sig", errors="replace") as lines:
+    name = path.name
+    with path.open(encoding=_encoding(path), errors="replace") as lines:
         for number, line in enumerate(lines, start=1):
-            place = f"{path.name}:{number}"
-            if not line.strip():
+            place = f"{name}:{number}"
+            if line.isspace():
+                continue
+            if BROKEN in line:
+                report(LeftOut(place, NOT_UTF8))
                 continue
             if len(line) > MOST_CHARACTERS:
                 report(LeftOut(place, f"has more than {MOST_CHARACTERS:,} characters"))
@@ -144,18 +239,22 @@ def _json_lines(path: Path, report: Report) -> Iterator[RawRow]:
             try:
                 value = json.loads(line)
             except (ValueError, RecursionError) as problem:
-                report(LeftOut(place, f"is no JSON: {str(problem)[:100]}"))
+                hint = f"; {ONE_LIST}" if number == 1 and line.lstrip().startswith("[") else ""
+                report(LeftOut(place, f"is no JSON: {str(problem)[:100]}{hint}"))
                 continue
             if isinstance(value, dict):
                 yield RawRow(place, value)
             else:
-                report(LeftOut(place, f"is a JSON {type(value).__name__}, not an object with named fields"))
+                hint = f"; {ONE_LIST}" if isinstance(value, list) else ""
+                report(LeftOut(place, f"is a JSON {type(value).__name__}, not an object with named fields{hint}"))
 
 
 def _json(path: Path, report: Report) -> Iterator[RawRow]:
     """A list of objects, or such lists by split."""
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(path.read_text(encoding=_encoding(path)))
+    except UnicodeDecodeError as problem:
+        raise SourceError(f"{path} {NOT_UTF8}: the first is at byte {problem.start}.") from None
     except (ValueError, RecursionError) as problem:
         why = str(problem)[:100]
         raise SourceError(f"{path} is no JSON: {why}. One object a line goes into a .jsonl file.") from None

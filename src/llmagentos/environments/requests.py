@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import random
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,11 +26,12 @@ from llmagentos.environments.language import (
     check_split,
 )
 from llmagentos.environments.request_cases import Case, Requests, Turn, gather, read_columns
-from llmagentos.environments.request_rows import read_rows
+from llmagentos.environments.request_rows import RawRow, read_rows
 from llmagentos.errors import ConfigError, EnvironmentFault
 from llmagentos.programs.parsing import parse_call, render_call
 from llmagentos.records.identity import JSON
 from llmagentos.records.message import ToolCall, ToolSpec
+from llmagentos.records.progress import Progress
 from llmagentos.records.task import Split, Task
 
 NAME = "Requests-v0"
@@ -42,6 +44,8 @@ NOTHING_FITS = "No tool fits."
 
 _READ: dict[tuple[object, ...], Requests] = {}
 _READING = threading.Lock()
+SHOWN_EVERY = 10_000
+"""Records between two signs of progress."""
 _REMEMBERED = 4
 """Files that a process keeps in memory."""
 
@@ -172,24 +176,42 @@ def _in_order(value: JSON, schema: JSON) -> JSON:
     return {name: _in_order(value[name], properties.get(name)) for name in names}
 
 
-def load(options: dict[str, JSON]) -> Requests:
+def load(options: dict[str, JSON], on_progress: Callable[[Progress], None] | None = None) -> Requests:
     """The cases of `options["data"]`; a process reads a file once, and again when it was changed."""
     path = Path(str(options["data"])).expanduser().resolve()
     most = options.get("most", 0)
     if not isinstance(most, int) or most < 0:
         raise ConfigError(f"{NAME}: most={most!r} is no number of training cases.")
     columns = read_columns(options)
-    state = path.stat() if path.exists() else None
-    key = (path, columns, most, state and (state.st_mtime_ns, state.st_size))
+    key = (path, columns, most, _state(path))
     with _READING:
         if key not in _READ:
             found = Requests()
             rows = read_rows(path, lambda one: found.leave_out(one.source, one.reason))
-            gather(rows, columns, found, most_of_a_kind=most)
+            counted = _counted(rows, path.name, on_progress) if on_progress is not None else rows
+            gather(counted, columns, found, most_of_a_kind=most, source=str(path))
             while len(_READ) >= _REMEMBERED:
                 del _READ[next(iter(_READ))]
             _READ[key] = found
         return _READ[key]
+
+
+def _state(path: Path) -> tuple[tuple[int, int], ...]:
+    """What tells that a file, or one of a folder's, was changed."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    found = [one.stat() for one in files if one.is_file()]
+    return tuple((one.st_mtime_ns, one.st_size) for one in found)
+
+
+def _counted(rows: Iterable[RawRow], name: str, show: Callable[[Progress], None]) -> Iterator[RawRow]:
+    """The rows, with an event at the first one and now and then."""
+    began, number = time.monotonic(), 0
+    show(Progress(f"reading {name}", 0, 0, "records"))
+    for number, row in enumerate(rows, start=1):
+        if number % SHOWN_EVERY == 0:
+            show(Progress(f"reading {name}", number, 0, "records", seconds=time.monotonic() - began))
+        yield row
+    show(Progress(f"reading {name}", number, number, "records", seconds=time.monotonic() - began))
 
 
 def _loose(value: JSON) -> str:

@@ -7,6 +7,7 @@ It does not know programs, models or the journal.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -64,6 +65,11 @@ class Stage:
             )
         raw, reward, terminated, truncated, info = answer
         number = self._guard("rewarded", lambda: float(reward))
+        if not math.isfinite(number):
+            raise EnvironmentFault(
+                f"{task.environment} was given {_brief(action)} and rewarded it with {number}. "
+                "A reward is a finite number; look for a division by zero or the logarithm of nothing in step()."
+            )
         text, value = self._read(raw)
         return ActResult(text, number, bool(terminated), bool(truncated), _json_part(info), value)
 

@@ -31,6 +31,10 @@ class Checkpoint(Protocol):
         """Replace the saved state, whole or not at all. Values are tensors, numbers, text, lists and dicts."""
         ...
 
+    def clear(self) -> None:
+        """Forget the saved state."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Practice:

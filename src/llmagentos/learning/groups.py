@@ -14,6 +14,7 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import TypeAlias
 
 import torch
@@ -30,6 +31,8 @@ from llmagentos.records.transcript import TRAINABLE
 
 MOST_MIXED = 64
 """Tasks with mixed runs that are remembered."""
+ENDED = ("finished", "truncated")
+"""Outcomes of runs whose reward is known: an environment that raises takes the rest of it along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,8 @@ class Played:
     """Runs of each task under the adapter as it is."""
     hinted: list[list[Episode]]
     """Runs with worked examples in the prompt, their transcripts without them."""
+    fault: str = ""
+    """What the first run said that could not be finished, and is in neither."""
 
 
 Update: TypeAlias = Callable[[LearningRun, LearningContext, Played], dict[str, float]]
@@ -84,31 +89,65 @@ def learn_in_groups(
 ) -> Learning:
     """Practise and update until the planned steps are done or practice teaches nothing any more.
 
-    `LearningError` when no run at all was rewarded.
+    A run that could not be finished teaches nothing: what it would have been rewarded nobody knows. `LearningError`
+    when no run at all was rewarded, when all were rewarded alike, and when for `patience` steps in a row none could be
+    finished; then what was learned so far is kept in the checkpoint.
     """
     run = LearningRun(name, context, settings.adapter, start, settings.limit)
-    idle, rewarded = int(run.extra.get("idle", 0)), float(run.extra.get("rewarded", 0))
-    flat = bool(run.extra.get("flat", False))
+    idle, down, flat = int(run.extra.get("idle", 0)), 0, bool(run.extra.get("flat", False))
+    rewarded, taught = float(run.extra.get("rewarded", 0)), int(run.extra.get("taught", run.done))
+    fault = ""
     while not (run.finished or flat) and idle < settings.patience:
         played, metrics = practise(run, context, settings)
         rewarded += sum(one.reward > 0 for group in played.groups + played.hinted for one in group)
         learned = update(run, context, played)
-        idle = 0 if learned else idle + 1
+        fault = played.fault or fault
+        down = down + 1 if played.fault and not played.groups else 0
+        idle = 0 if learned else idle + (not down)
+        taught += bool(learned)
         metrics |= learned
         flat = is_flat([*run.curve, metrics], settings.flat)
-        run.extra = {"idle": idle, "rewarded": rewarded, "flat": flat, "mixed": still_mixed(run, played.groups)}
+        run.extra = {
+            **{"idle": idle, "rewarded": rewarded, "taught": taught, "flat": flat},
+            "mixed": still_mixed(run, played.groups),
+        }
         every = settings.evaluate_every
         if every and (run.done + 1) % every == 0:
             score = context.evaluate(run.trainer.snapshot())
             metrics |= score.metrics
         yield run.stepped(metrics)
-    if rewarded == 0:
-        raise LearningError(
-            f"No run of {context.skill} was rewarded in {run.done} steps: reinforcement cannot start from nothing. "
-            "Give demonstrations first (an expert, or corrected episodes): llmagentos learn --learner imitation"
-        )
+        if down == settings.patience:
+            run.save()
+            raise LearningError(
+                f"No run of {context.skill} could be finished in {down} steps in a row. One of the last said: {fault} "
+                f"Mend the environment; the same command goes on from step {run.done}."
+            )
+    if not taught:
+        context.checkpoint.clear()  # what is mended meanwhile must not meet the same end at once
+        raise LearningError(nothing_taught(context.skill, run, rewarded, fault))
     stopped = "nothing left to reinforce" if idle >= settings.patience else "flat" if flat else "plan"
     return run.candidate(evidence={"stopped": stopped, "warnings": warnings(run.curve)})
+
+
+def nothing_taught(skill: str, run: LearningRun, rewarded: float, fault: str) -> str:
+    """Why practice taught nothing at all, and what to do; `fault` is what a run said that could not be finished."""
+    if rewarded == 0 and fault:
+        share = fmean(point.get("failed", 0.0) for point in run.curve)
+        return (
+            f"No run of {skill} was rewarded in {run.done} steps, and {share:.0%} of them could not be finished. "
+            f"One said: {fault} Mend the environment."
+        )
+    if rewarded == 0:
+        return (
+            f"No run of {skill} was rewarded in {run.done} steps: reinforcement cannot start from nothing. "
+            "Give demonstrations first (an expert, or corrected episodes): llmagentos learn --learner imitation"
+        )
+    mean = fmean(point.get("reward", 0.0) for point in run.curve)
+    return (
+        f"In {run.done} steps of {skill} no two runs of one task were rewarded differently (mean reward {mean:.3g}): "
+        "nothing says which of them was better. Reward runs by how well they went, in finite numbers, or imitate an "
+        "expert: llmagentos learn --learner imitation"
+    )
 
 
 def practise(run: LearningRun, context: LearningContext, settings: GroupSettings) -> tuple[Played, dict[str, float]]:
@@ -117,13 +156,23 @@ def practise(run: LearningRun, context: LearningContext, settings: GroupSettings
     again = random.Random(run.seed(6)).sample(again, min(len(again), int(settings.repeat * settings.tasks)))
     asked = Practice(settings.tasks, settings.samples, run.seed(), settings.temperature, again=tuple(again))
     adapter = run.trainer.snapshot()
-    groups = context.practice(adapter, asked)
-    metrics = describe(groups)
+    played = context.practice(adapter, asked)
+    groups = ended(played)
+    count, failed = sum(map(len, played)), [one for group in played for one in group if one.outcome not in ENDED]
+    metrics = describe(groups) if groups or not failed else {}
     hinted: list[list[Episode]] = []
-    if settings.hinted and metrics["strict"] < settings.hint_until:
+    if settings.hinted and metrics.get("strict", 1.0) < settings.hint_until:
         asked = replace(asked, tasks=settings.hinted, seed=run.seed(2), examples=settings.examples, again=())
-        hinted = context.practice(adapter, asked)
-    return Played(groups, hinted), metrics
+        hinted = ended(context.practice(adapter, asked))
+    if failed:
+        metrics["failed"] = len(failed) / count
+    return Played(groups, hinted, failed[0].error if failed else ""), metrics
+
+
+def ended(groups: list[list[Episode]]) -> list[list[Episode]]:
+    """The groups without the runs that failed on the way, and without those of which nothing is left."""
+    left = [[episode for episode in group if episode.outcome in ENDED] for group in groups]
+    return [group for group, before in zip(left, groups, strict=True) if group or not before]
 
 
 def mixed_tasks(run: LearningRun) -> list[int]:

@@ -116,7 +116,13 @@ class Lessons:
             return []
         runs = self._play(adapter, tasks, asked.samples, asked.temperature, asked.seed, "practice", asked.max_tokens)
         renderer = self._services.engine.renderer
-        return [one for run in runs for one in corrected_runs(self.env, run, renderer)]
+        found = [one for run in runs for one in corrected_runs(self.env, run, renderer)]
+        if not found and all(run.error for run in runs):
+            raise LearningError(
+                f"None of {len(runs)} own runs of {self.env.skill} could be finished, so that there is nothing to "
+                f"correct. The first one said: {runs[0].error} Mend the environment and start the same command again."
+            )
+        return found
 
     @property
     def briefing(self) -> Briefing | None:
@@ -145,12 +151,16 @@ class Lessons:
         """What people corrected or showed, up to half of them, and fresh runs of the expert where there is one.
 
         All are told what runs of the skill are told now, or `brief`. Without an environment: corrected conversations.
+        `LearningError` where there is an expert and none of its runs succeeds.
         """
         if self._env is None:
             return _some(self._corrected(""), count, seed)
         brief = brief or self._brief(self.env)
         people = self._as_told(self._corrected(self.env.skill), brief)
-        shown = self._shown(self.env, count - min(len(people), count // 2), seed, brief)
+        played = self._played(self.env, count - min(len(people), count // 2), seed, brief)
+        shown = [episode.transcript for episode in played if episode.success]
+        if not shown and not people and played:
+            raise LearningError(_failed_expert(self.env.skill, played))
         if not shown:
             return _some(people, count, seed)
         return _some(people, count - len(shown), seed) + shown
@@ -237,9 +247,11 @@ class Lessons:
         ]
 
     def _shown(self, env: LanguageEnvironment, count: int, seed: int, brief: str) -> list[Transcript]:
-        tasks = env.tasks("train", count, seed=seed % 1_000_000)
-        episodes = expert_runs(env, self._services.rollouts, tasks, brief)
-        return [episode.transcript for episode in episodes if episode.success]
+        return [episode.transcript for episode in self._played(env, count, seed, brief) if episode.success]
+
+    def _played(self, env: LanguageEnvironment, count: int, seed: int, brief: str) -> list[Episode]:
+        """The expert's runs of fresh training tasks, whatever came of them."""
+        return expert_runs(env, self._services.rollouts, env.tasks("train", count, seed=seed % 1_000_000), brief)
 
     def _own(self, env: LanguageEnvironment) -> list[Transcript]:
         if env.skill not in self._stored:
@@ -274,6 +286,15 @@ class Lessons:
         with services.engine.serving(name, adapter):
             policy = replace(usual, release="practice", adapter=name, sampling=sampling, arguments=arguments)
             return services.rollouts.play(tasks, policy, samples=samples, labels={"purpose": purpose})
+
+
+def _failed_expert(skill: str, played: Sequence[Episode]) -> str:
+    first = next((run for run in played if run.error), played[0])
+    why = first.error or f"task seed {first.task.seed} was played to its end and is no success."
+    return (
+        f"None of {len(played)} runs of the expert of {skill} succeeded. The first one said: {why} "
+        "Mend expert(task), or learn from own runs: llmagentos learn --learner policy-gradient"
+    )
 
 
 def _some(found: list[T], count: int, seed: int) -> list[T]:

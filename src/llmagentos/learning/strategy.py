@@ -96,13 +96,22 @@ def choose(
     if solved == 0:
         raise LearningError(
             f"None of {sum(map(len, probe))} own runs of {skill} succeeded, and there is no expert: there is nothing "
-            "to imitate and nothing to reinforce. Give the environment an expert(task), or choose an easier level."
+            "to imitate and nothing to reinforce. "
+            + (_unfinished(probe) or "Give the environment an expert(task), or choose an easier level.")
         )
     if all(rate == 1 for rate in rates):
         raise LearningError(f"All {sum(map(len, probe))} own runs of {skill} succeeded: there is nothing to learn.")
     found = f"pass@1 is {sum(rates) / len(rates):.0%} and pass@{len(probe[0])} {solved / len(rates):.0%}"
     learner, why = reinforcing(probe)
     return Choice(learner, f"{found}{why}")
+
+
+def _unfinished(probe: Sequence[Sequence[Episode]]) -> str:
+    """How many runs failed on the way and what the first of them said; empty where all came to an end."""
+    failed = [episode for group in probe for episode in group if episode.outcome in ("failed", "unknown")]
+    if not failed:
+        return ""
+    return f"{len(failed)} of them could not be finished. The first one said: {failed[0].error} Mend the environment."
 
 
 def reinforcing(probe: Sequence[Sequence[Episode]]) -> tuple[LearnerName, str]:

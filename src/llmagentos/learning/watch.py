@@ -26,15 +26,15 @@ Curve = Sequence[Mapping[str, float]]
 def warnings(curve: Curve) -> list[str]:
     """What looks wrong between the first and the last quarter of the steps, one sentence each."""
     points = [point for point in curve if "reward" in point]
+    found = [_unfinished(curve)] if any(point.get("failed") for point in curve) else []
     if len(points) < FEWEST:
-        return []
+        return found
     quarter = len(points) // 4
     before, after = points[:quarter], points[-quarter:]
 
     def moved(name: str) -> tuple[float, float]:
         return tuple(fmean(point.get(name, 0.0) for point in part) for part in (before, after))  # type: ignore[return-value]
 
-    found: list[str] = []
     reward, strict, lenient = moved("reward"), moved("strict"), moved("lenient")
     length, repetition = moved("length"), moved("repetition")
     gained = strict[1] - strict[0]
@@ -59,6 +59,14 @@ def warnings(curve: Curve) -> list[str]:
             f"Replies repeat themselves: {repetition[1]:.0%} of their words in fours, at first {repetition[0]:.0%}."
         )
     return found
+
+
+def _unfinished(curve: Curve) -> str:
+    share = fmean(point.get("failed", 0.0) for point in curve)
+    return (
+        f"{share:.1%} of the agent's own runs could not be finished and taught nothing. See what they said: "
+        "llmagentos ps --state failed"
+    )
 
 
 def is_flat(curve: Curve, window: int) -> bool:

@@ -9,15 +9,16 @@ It does not know who plays or learns.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from llmagentos.errors import LearningError
 from llmagentos.kernel.rollouts import Rollouts
 from llmagentos.learning.context import Corrected
 from llmagentos.models.rendering import Renderer
 from llmagentos.programs.opening import opening
 from llmagentos.records.episode import Episode
 from llmagentos.records.message import Message
-from llmagentos.records.task import Task, reset_options
+from llmagentos.records.task import Split, Task, reset_options
 from llmagentos.records.transcript import TRAINABLE, Segment, Transcript
 
 if TYPE_CHECKING:
@@ -25,6 +26,19 @@ if TYPE_CHECKING:
 
 COMPARED = 4
 """Tasks whose prompts are compared."""
+
+
+def check_tasks(env: LanguageEnvironment, judged_on: int) -> None:
+    """`LearningError` where a split has too few tasks, before anything is played: one to practise, one to develop on,
+    `judged_on` for a verdict of the gate."""
+    for split, wanted in (("train", 1), ("development", 1), ("gate", judged_on)):
+        found = len(env.tasks(cast("Split", split), wanted))
+        if found < wanted:
+            raise LearningError(
+                f"{env.skill} has {found or 'no'} tasks in the split {split}, learning needs {wanted}: without them "
+                "there is no verdict, and nothing learned goes live. Of a file of requests a tenth is for the gate: "
+                f"give some {14 * judged_on}. An environment of your own gives them by tasks(split, count, seed)."
+            )
 
 
 def has_expert(env: LanguageEnvironment) -> bool:
@@ -77,7 +91,9 @@ def briefly(transcript: Transcript, renderer: Renderer, brief: str) -> Transcrip
 def prompt_share(transcripts: Sequence[Transcript]) -> float:
     """Mean share of the tokens that say what `briefly` would leave out, 0 to 1; 0 of nothing."""
     told = [
-        (len(one.tokens), sum(len(part.tokens) for part in one.segments[: _first_seen(one)])) for one in transcripts
+        (len(one.tokens), sum(len(part.tokens) for part in one.segments[: _first_seen(one)]))
+        for one in transcripts
+        if one.tokens
     ]
     return sum(before / whole for whole, before in told) / max(1, len(told))
 
