@@ -127,22 +127,31 @@ def write_results(path: Path, content: JSON) -> None:
 class Units:
     """Measurements by name in one results file; what is there already, under the same settings, is not done again.
 
-    Numbers of another machine or other versions are never mixed with this one's: they are discarded, and it is said.
+    Numbers of other versions are discarded, and it is said. Those of another machine are never mixed with this one's:
+    they stay in the file, apart, under `elsewhere`, and count again where the benchmark runs there.
     """
 
     def __init__(self, path: Path, benchmark: str, machine: JSON, used: dict[str, str], *, fresh: bool = False) -> None:
         self.path = path
         self._head = heading(benchmark, machine, used)
         self._units: dict[str, JSON] = {}
-        if path.exists() and not fresh:
-            self._take_over(json.loads(path.read_text(encoding="utf-8")))
+        self._elsewhere: list[JSON] = []
+        if path.exists():
+            self._take_over(json.loads(path.read_text(encoding="utf-8")), fresh)
 
-    def _take_over(self, known: JSON) -> None:
-        before, now = _identity(known), _identity(self._head)
-        if before != now:
-            tell(f"{self.path.name} holds numbers of {before}; this is {now}. They are discarded and measured again.")
-            return
-        self._units = dict(known.get("units", {}))
+    def _take_over(self, known: JSON, fresh: bool) -> None:
+        found = [known, *known.pop("elsewhere", [])]
+        here = [one for one in found if _place(one) == _place(self._head)]
+        self._elsewhere = [one for one in found if one not in here]
+        for one in here if not fresh else ():
+            before, now = one.get("versions", {}), self._head["versions"]
+            if before == now:
+                self._units = dict(one.get("units", {}))
+            else:
+                tell(f"{self.path.name}: numbers of {before} are discarded and measured again with {now}.")
+        if self._elsewhere:
+            processors = ", ".join(str(_place(one)["processor"]) for one in self._elsewhere)
+            tell(f"{self.path.name} keeps apart what was measured on {processors}.")
 
     def get(self, name: str, settings: JSON) -> JSON | None:
         """The results of a unit that was measured under the same settings, else None."""
@@ -170,7 +179,8 @@ class Units:
 
     def write(self, **summary: Any) -> None:
         """Write all units, with what is concluded from them in front."""
-        write_results(self.path, {**self._head, **summary, "units": self._units})
+        apart = {"elsewhere": self._elsewhere} if self._elsewhere else {}
+        write_results(self.path, {**self._head, **summary, "units": self._units, **apart})
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -191,9 +201,9 @@ def open_units(options: argparse.Namespace, benchmark: str) -> Units:
     return Units(options.results, benchmark, describe_machine(), used, fresh=options.fresh)
 
 
-def _identity(head: JSON) -> JSON:
+def _place(head: JSON) -> JSON:
     machine = head.get("machine", {})
-    return {**{key: machine.get(key) for key in COMPARABLE}, **head.get("versions", {})}
+    return {key: machine.get(key) for key in COMPARABLE}
 
 
 def tell(line: str) -> None:

@@ -44,17 +44,30 @@ def test_unit_that_fails_leaves_the_others_on_disk(tmp_path: Path) -> None:
     assert set(json.loads(path.read_text())["units"]) == {"a"}
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"machine": {**HERE, "cores": 4}}, {"machine": {**HERE, "processor": "Q"}}, {"used": {"python": "3.12"}}],
-)
-def test_numbers_of_another_machine_or_version_are_discarded_and_it_is_said(
+def test_numbers_of_another_version_are_discarded_and_it_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "results.json"
+    units(path).measure("a", {}, lambda: {"x": 7})
+    assert units(path, used={"python": "3.12"}).measure("a", {}, lambda: {"x": 8}) == {"x": 8}
+    assert "discarded" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", [{"cores": 4}, {"processor": "Q"}])
+def test_numbers_of_another_machine_are_kept_apart_and_count_there_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any]
 ) -> None:
     path = tmp_path / "results.json"
     units(path).measure("a", {}, lambda: {"x": 7})
-    assert units(path, **change).measure("a", {}, lambda: {"x": 8}) == {"x": 8}
-    assert "discarded" in capsys.readouterr().err
+    there = {"machine": {**HERE, **change}}
+    held = units(path, **there)
+    assert held.measure("a", {}, lambda: {"x": 8}) == {"x": 8}
+    assert held.results == {"a": {"x": 8}}
+    assert "keeps apart" in capsys.readouterr().err
+    written = json.loads(path.read_text())
+    assert [one["units"]["a"]["results"] for one in written["elsewhere"]] == [{"x": 7}]
+    assert units(path).measure("a", {}, never) == {"x": 7}
+    assert units(path, **there).measure("a", {}, never) == {"x": 8}
 
 
 def test_restart_of_the_same_machine_discards_nothing(tmp_path: Path) -> None:
