@@ -75,7 +75,7 @@ static size_t lay_out(const Model *m, const Batch *b, Step *s) {
     s->low_NR = at, at += n * s->low_stride;
     s->rows.scale_N = at, at += n;
     s->rows.sum_N = (int32_t *)at, at += n;
-    s->rows.whole = (int8_t *)at, at += n * (size_t)padded((int)inner) / 4;
+    s->rows.whole = (Whole *)at, at += n * sizeof(Whole) * (size_t)padded((int)inner) / 4;
     return (size_t)(at - b->workspace);
 }
 

@@ -6,8 +6,10 @@
 
 void start_threads(int threads) { start_pool(threads); }
 
-/* How an eight-bit weight of zero is written. */
+/* How eight-bit weights lie: how many outputs together, how a weight of zero is written, and bytes of an input. */
+int panel(void) { return PANEL; }
 int zero_weight(void) { return ZERO_WEIGHT; }
+int input_bytes(void) { return sizeof(Whole); }
 
 typedef struct {
     const Product *product;
@@ -31,10 +33,10 @@ static void single(int thread, void *argument) {
     barrier();
 }
 
-/* One product by itself, for a trainer; `workspace` has rows * (padded inputs + 8) bytes. */
-void multiply(const Product *product, const float *x_NI, long rows, float *y_NO, int8_t *workspace) {
-    int8_t *ends = workspace + rows * padded(product->inputs);
-    Single s = {product, x_NI, y_NO, rows, {x_NI, product->inputs, workspace, (float *)ends, (int32_t *)(ends + 4 * rows)}};
+/* One product by itself, for a trainer; `workspace` has rows * (padded inputs * `input_bytes` + 8) bytes. */
+void multiply(const Product *product, const float *x_NI, long rows, float *y_NO, Whole *workspace) {
+    Whole *ends = workspace + rows * padded(product->inputs);
+    Single s = {product, x_NI, y_NO, rows, {x_NI, product->inputs, workspace, (float *)ends, (int32_t *)ends + rows}};
     run_together(single, &s);
 }
 

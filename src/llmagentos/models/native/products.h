@@ -14,14 +14,11 @@
 
 #define BLOCK 64 /* outputs of a product that lie together */
 #define HALF (BLOCK / 2)
-#if LANES == 16
-#define TILE 6 /* rows of inputs beside a block: 24 sums, all in registers, for ten loads a step */
-#else
-#define TILE 4 /* beside a quarter of a block: eight sums, with what `dot4` needs besides all that sixteen registers hold */
-#endif
+#define MOST_WIDE 4
+#define TILE 6   /* rows of inputs beside as many outputs as there are registers for their sums */
 
 typedef struct {
-    const uint8_t *weight;  /* [outputs / 64][padded inputs / 4][64][4], `ZERO_WEIGHT` for zero; NULL in fp32 */
+    const uint8_t *weight;  /* [outputs / PANEL][padded inputs / 4][PANEL][4], `ZERO_WEIGHT` for zero; NULL in fp32 */
     const float *plain;     /* [outputs / 64][inputs][64] in fp32; NULL in eight bits */
     const float *scale_O;   /* what one step of a weight is worth */
     const float *inverse_I; /* inputs are multiplied with it first; NULL for none */
@@ -40,7 +37,7 @@ typedef struct {
 typedef struct {
     const float *plain;
     long stride;
-    int8_t *whole; /* [N][padded inputs] */
+    Whole *whole; /* [N][padded inputs] */
     float *scale_N;
     int32_t *sum_N;
 } Rows;
@@ -51,7 +48,7 @@ static inline int padded(int inputs) { return up_to(64, inputs); }
 /* Turn one row into eight bits with the scale peak / 127. What is not finite makes the scale so, and with it the product:
  * as bits, sizes compare like integers, and NaN is the largest. */
 static void quantise_row(const float *x_I, const float *inverse_I, int inputs, const Rows *to, long row) {
-    int8_t *whole = to->whole + row * padded(inputs);
+    Whole *whole = to->whole + row * padded(inputs);
     Ints peak = int_zeros();
     for (int i = 0; i < inputs; i += LANES) {
         Some in = lanes(inputs - i);
@@ -72,7 +69,7 @@ static void quantise_row(const float *x_I, const float *inverse_I, int inputs, c
         if (inverse_I) x = times(x, load_some(in, inverse_I + i));
         Ints rounded = to_ints(times(x, inverse));
         sum = int_plus(sum, rounded);
-        store_bytes(whole + i, rounded);
+        store_whole(whole + i, rounded);
     }
     to->scale_N[row] = scale;
     to->sum_N[row] = int_sum_of(sum);
@@ -83,41 +80,42 @@ static void take_row(const Product *p, const float *x_I, const Rows *to, long ro
     if (p->weight) quantise_row(x_I, p->inverse_I, p->inputs, to, row);
 }
 
-/* Sums of `wide` registers of outputs from place `at` of a block on, for `count` rows, scaled back; `count` and `wide` are
- * constants wherever this is called. */
-INLINED void product_tile(const Product *p, const Rows *x, long first, int block, int at, float *y_NO, long stride, int add,
+/* Sums of `wide` registers of outputs from place `at` on, for `count` rows, scaled back; `count` and `wide` are constants
+ * wherever this is called. */
+INLINED void product_tile(const Product *p, const Rows *x, long first, int at, float *y_NO, long stride, int add,
                           const int count, const int wide) {
     const int depth = padded(p->inputs);
-    const uint8_t *weight = p->weight + (size_t)block * BLOCK * depth + 4 * at;
-    const int8_t *rows = x->whole + first * depth;
-    Ints sum[TILE][BLOCK / LANES];
+    const Whole *rows = x->whole + first * depth;
+    const uint8_t *weight[MOST_WIDE];
+    Sums sum[TILE][MOST_WIDE];
+#pragma GCC unroll 4
+    for (int i = 0; i < wide; i++) {
+        const int o = at + i * LANES;
+        weight[i] = p->weight + (size_t)(o / PANEL) * PANEL * depth + 4 * (o % PANEL);
 #pragma GCC unroll 6
-    for (int n = 0; n < count; n++)
-#pragma GCC unroll 8
-        for (int i = 0; i < wide; i++) sum[n][i] = int_zeros();
-    for (int k = 0; k < depth; k += 4, weight += 4 * BLOCK) {
-        Weights w[BLOCK / LANES];
-#pragma GCC unroll 8
-        for (int i = 0; i < wide; i++) w[i] = load_weights(weight + 4 * LANES * i);
+        for (int n = 0; n < count; n++) sum[n][i] = no_sums();
+    }
+    for (int k = 0; k < depth; k += 4) {
+        Weights w[MOST_WIDE];
+#pragma GCC unroll 4
+        for (int i = 0; i < wide; i++) w[i] = load_weights(weight[i] + (size_t)k * PANEL);
 #pragma GCC unroll 6
         for (int n = 0; n < count; n++) {
-            int32_t bytes;
-            memcpy(&bytes, rows + (long)n * depth + k, sizeof bytes);
-            const Ints four = int_every(bytes);
-#pragma GCC unroll 8
+            const Four four = load_four(rows + (long)n * depth + k);
+#pragma GCC unroll 4
             for (int i = 0; i < wide; i++) dot4(&sum[n][i], w[i], four);
         }
     }
-#pragma GCC unroll 8
+#pragma GCC unroll 4
     for (int i = 0; i < wide; i++) {
-        const int o = block * BLOCK + at + i * LANES;
+        const int o = at + i * LANES;
         const Some in = lanes(p->outputs - o);
         const Floats scale = load_some(in, p->scale_O + o);
         const Floats bias = p->bias_O ? load_some(in, p->bias_O + o) : zeros();
 #pragma GCC unroll 6
         for (int n = 0; n < count; n++) {
             float *to = y_NO + (first + n) * stride + o;
-            const Ints exact = int_minus(sum[n][i], int_every(ZERO_WEIGHT * x->sum_N[first + n]));
+            const Ints exact = int_minus(summed(sum[n][i]), int_every(ZERO_WEIGHT * x->sum_N[first + n]));
             const Floats back = times(scale, every(x->scale_N[first + n]));
             Floats y = product_plus(to_floats(exact), back, bias);
             if (add) y = plus(y, load_some(in, to));
@@ -129,9 +127,9 @@ INLINED void product_tile(const Product *p, const Rows *x, long first, int block
 /* A whole block for `count` rows, as many registers of outputs at once as there is room for. */
 INLINED void product_block(const Product *p, const Rows *x, long first, int block, float *y, long stride, int add,
                            const int count) {
-    const int wide = LANES == 16 ? 4 : count <= 2 ? 4 : 2;
-    for (int at = 0; at < BLOCK; at += wide * LANES)
-        product_tile(p, x, first, block, at, y, stride, add, count, wide);
+    const int wide = LANES == 16 || count == 1 ? 4 : count <= 3 ? 2 : 1;
+    for (int at = block * BLOCK; at < (block + 1) * BLOCK && at < p->outputs; at += wide * LANES)
+        product_tile(p, x, first, at, y, stride, add, count, wide);
 }
 
 static void product_rows(const Product *p, const Rows *x, long first, long rows, int block, float *y, long stride,

@@ -22,19 +22,38 @@ ALIGN = 64
 
 
 @dataclass(frozen=True, slots=True)
+class Layout:
+    """How eight-bit weights and inputs lie, which depends on the processor."""
+
+    panel: int
+    """Outputs whose weights lie together."""
+    zero: int
+    """How a weight of 0 is written: with 128 added or not."""
+    input_bytes: int
+    """Bytes of an input."""
+
+    def apply(self, whole_OI: Tensor) -> Tensor:
+        """Whole numbers as the kernels read them: [O / panel, I / 4, panel, 4], padded."""
+        outputs, inputs = whole_OI.shape
+        shape = (-(-outputs // BLOCK) * BLOCK, -(-inputs // ALIGN) * ALIGN)
+        padded = torch.full(shape, self.zero, dtype=torch.uint8)
+        padded[:outputs, :inputs] = whole_OI.view(torch.uint8).bitwise_xor(self.zero)
+        return padded.view(-1, self.panel, shape[1] // 4, 4).permute(0, 2, 1, 3).contiguous()
+
+
+@dataclass(frozen=True, slots=True)
 class Kernels:
     """The library, ready to compute."""
 
     library: ctypes.CDLL
-    zero: int
-    """How they write an eight-bit weight of 0: with 128 added or not."""
+    layout: Layout
 
     @classmethod
     def load(cls, folder: Path, threads: int) -> Kernels:
         """The kernels from `folder` on this many threads; the first call in a process decides how many."""
         library = declare(load_kernels(folder))
         library.start_threads(threads)
-        return cls(library, library.zero_weight())
+        return cls(library, Layout(library.panel(), library.zero_weight(), library.input_bytes()))
 
 
 class KernelProduct:
@@ -55,8 +74,9 @@ class KernelProduct:
         """Weights and inputs in eight bits (see `products.Int8Product`)."""
         whole_OI, scale_O = whole_weight(weight_OI, smooth_I)
         inverse_I = None if smooth_I is None else smooth_I.reciprocal()
-        whole = lay_out(whole_OI, kernels.zero)
-        return cls(kernels, weight_OI.shape, (whole, None, scale_O, inverse_I, _as_floats(bias_O)))
+        return cls(
+            kernels, weight_OI.shape, (kernels.layout.apply(whole_OI), None, scale_O, inverse_I, _as_floats(bias_O))
+        )
 
     @classmethod
     def in_fp32(cls, kernels: Kernels, weight_OI: Tensor, bias_O: Tensor | None = None) -> KernelProduct:
@@ -70,21 +90,12 @@ class KernelProduct:
     def __call__(self, x_NI: Tensor) -> Tensor:
         """The product in fp32, no gradient recorded."""
         x_NI = x_NI.contiguous()
-        rows = x_NI.shape[0]
+        rows, padded = x_NI.shape[0], -(-self.product.inputs // ALIGN) * ALIGN
         y_NO = x_NI.new_empty(rows, self.product.outputs)
-        workspace = torch.empty(rows * (-(-self.product.inputs // ALIGN) * ALIGN + 8), dtype=torch.int8)
+        workspace = torch.empty(rows * (padded * self._kernels.layout.input_bytes + 8), dtype=torch.int8)
         self._kernels.library.multiply(self.product, x_NI.data_ptr(), rows, y_NO.data_ptr(), workspace.data_ptr())
         return y_NO
 
 
 def _as_floats(bias_O: Tensor | None) -> Tensor | None:
     return None if bias_O is None else bias_O.float().contiguous()
-
-
-def lay_out(whole_OI: Tensor, zero: int) -> Tensor:
-    """Whole numbers as the kernels read them: [O / 64, I / 4, 64, 4] with `zero` (0 or 128) for 0, padded."""
-    outputs, inputs = whole_OI.shape
-    shape = (-(-outputs // BLOCK) * BLOCK, -(-inputs // ALIGN) * ALIGN)
-    padded = torch.full(shape, zero, dtype=torch.uint8)
-    padded[:outputs, :inputs] = whole_OI.view(torch.uint8).bitwise_xor(zero)
-    return padded.view(shape[0] // BLOCK, BLOCK, shape[1] // 4, 4).permute(0, 2, 1, 3).contiguous()

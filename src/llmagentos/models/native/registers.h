@@ -17,6 +17,7 @@
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
 
 #define LANES 16
+#define PANEL 64        /* outputs whose eight-bit weights lie together */
 #define ZERO_WEIGHT 128 /* how an eight-bit weight of 0 is written: see `dot4` */
 typedef __m512 Floats;
 typedef __m512i Ints;
@@ -64,21 +65,32 @@ INLINED int32_t int_largest_of(Ints x) { return _mm512_reduce_max_epi32(x); }
 INLINED Ints size_bits(Floats x) { return _mm512_castps_si512(_mm512_abs_ps(x)); }
 INLINED Ints to_ints(Floats x) { return _mm512_cvtps_epi32(x); }
 INLINED Floats to_floats(Ints x) { return _mm512_cvtepi32_ps(x); }
-INLINED void store_bytes(int8_t *to, Ints x) { _mm_storeu_si128((__m128i *)to, _mm512_cvtsepi32_epi8(x)); }
 
+typedef int8_t Whole;    /* an eight-bit input, as `dot4` takes it */
+typedef __m512i Four;    /* four inputs for every lane */
 typedef __m512i Weights; /* four bytes for each lane */
+typedef __m512i Sums;
+INLINED void store_whole(Whole *to, Ints x) { _mm_storeu_si128((__m128i *)to, _mm512_cvtsepi32_epi8(x)); }
+INLINED Four load_four(const Whole *from) {
+    int32_t bytes;
+    memcpy(&bytes, from, sizeof bytes);
+    return _mm512_set1_epi32(bytes);
+}
 INLINED Weights load_weights(const uint8_t *from) { return _mm512_loadu_si512(from); }
+INLINED Sums no_sums(void) { return _mm512_setzero_si512(); }
+INLINED Ints summed(Sums x) { return x; }
 
 /* sum += weight * four, byte by byte in fours. vpdpbusd multiplies unsigned by signed bytes: here the weight is the unsigned
  * one, with 128 for zero, so that the correction 128 * sum(x) is one number for each row of inputs. Written out, because
  * compilers that see the intrinsic copy the 24 sums to memory and back at every step, which halves the speed. */
-INLINED void dot4(Ints *sum, Weights weight, Ints four) {
+INLINED void dot4(Sums *sum, Weights weight, Four four) {
     __asm__("vpdpbusd %2, %1, %0" : "+v"(*sum) : "v"(weight), "v"(four));
 }
 
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 
 #define LANES 8
+#define PANEL 8
 #define ZERO_WEIGHT 0
 typedef __m256 Floats;
 typedef __m256i Ints;
@@ -171,31 +183,40 @@ INLINED int32_t int_largest_of(Ints x) {
 INLINED Ints size_bits(Floats x) { return _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7fffffff)); }
 INLINED Ints to_ints(Floats x) { return _mm256_cvtps_epi32(x); }
 INLINED Floats to_floats(Ints x) { return _mm256_cvtepi32_ps(x); }
-INLINED void store_bytes(int8_t *to, Ints x) {
-    const __m128i halves = _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
-    _mm_storel_epi64((__m128i *)to, _mm_packs_epi16(halves, halves));
-}
 
-/* Four bytes for each lane, and their sizes. */
+typedef int16_t Whole; /* an eight-bit input, as `dot4` takes it */
+typedef __m256i Four;
+/* Four weights in sixteen bits for each lane: those of the first lanes and of the others; and the sums of either, two to a
+ * lane. */
 typedef struct {
-    __m256i bytes, sizes;
-} Weights;
-INLINED Weights load_weights(const uint8_t *from) {
-    const __m256i bytes = _mm256_loadu_si256((const __m256i *)from);
-    return (Weights){bytes, _mm256_abs_epi8(bytes)};
+    __m256i left, right;
+} Weights, Sums;
+INLINED void store_whole(Whole *to, Ints x) {
+    _mm_storeu_si128((__m128i *)to, _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1)));
 }
+INLINED Four load_four(const Whole *from) {
+    int64_t four;
+    memcpy(&four, from, sizeof four);
+    return _mm256_set1_epi64x(four);
+}
+INLINED Weights load_weights(const uint8_t *from) {
+    return (Weights){_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)from)),
+                     _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(from + 16)))};
+}
+INLINED Sums no_sums(void) { return (Sums){_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+INLINED Ints summed(Sums x) { return _mm256_permute4x64_epi64(_mm256_hadd_epi32(x.left, x.right), 0xd8); }
 
-/* sum += weight * four, byte by byte in fours: the weight's sign goes to the input, because vpmaddubsw multiplies unsigned by
- * signed bytes. Its sums of two products, at most 2 * 127 * 127, fit into sixteen bits, so this is exact too. Written out,
- * because compilers that see the intrinsics spread them so far that sums no longer fit into the registers. */
-INLINED void dot4(Ints *sum, Weights weight, Ints four) {
-    __m256i pairs;
-    __asm__("vpsignb %[bytes], %[four], %[pairs]\n\t"
-            "vpmaddubsw %[pairs], %[sizes], %[pairs]\n\t"
-            "vpmaddwd %[ones], %[pairs], %[pairs]\n\t"
-            "vpaddd %[pairs], %[sum], %[sum]"
-            : [sum] "+x"(*sum), [pairs] "=&x"(pairs)
-            : [bytes] "xm"(weight.bytes), [sizes] "x"(weight.sizes), [four] "x"(four), [ones] "x"(_mm256_set1_epi16(1)));
+/* sum += weight * four, product by product in fours. By sixteen bits, because vpmaddubsw takes no two signed bytes, and giving
+ * the weight's sign to the input costs more than the wider weights, which all rows of a tile share. Written out, because
+ * compilers that see the intrinsics spread them so far that the sums no longer fit into the registers. */
+INLINED void dot4(Sums *sum, Weights weight, Four four) {
+    __m256i product;
+    __asm__("vpmaddwd %[four], %[weight], %[product]\n\tvpaddd %[product], %[sum], %[sum]"
+            : [sum] "+x"(sum->left), [product] "=&x"(product)
+            : [weight] "x"(weight.left), [four] "x"(four));
+    __asm__("vpmaddwd %[four], %[weight], %[product]\n\tvpaddd %[product], %[sum], %[sum]"
+            : [sum] "+x"(sum->right), [product] "=&x"(product)
+            : [weight] "x"(weight.right), [four] "x"(four));
 }
 
 #else

@@ -107,7 +107,7 @@ static size_t lay_out_training(Learning *l) {
     s->query_NH = at, at += n * q;
     s->rows.scale_N = at, at += n;
     s->rows.sum_N = (int32_t *)at, at += n;
-    s->rows.whole = (int8_t *)at, at += n * (size_t)padded((int)most((int)inner, (int)outer)) / 4;
+    s->rows.whole = (Whole *)at, at += n * sizeof(Whole) * (size_t)padded((int)most((int)inner, (int)outer)) / 4;
     l->longest = up_to(SPAN, t->longest), l->stride = up_to(16, m->size);
     l->scratch_size = 3 * l->longest * l->stride;
     at += (16 - ((uintptr_t)at / sizeof(float)) % 16) % 16; /* whole lines of the cache; the workspace begins with one */
