@@ -43,6 +43,36 @@ def test_listing_is_json_on_request(arguments: list[str], home: Path, capsys: py
     assert isinstance(printed(capsys), list | dict)
 
 
+def test_file_of_requests_is_read_as_told_and_says_what_will_be_hard(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Embedder:
+        def embed(self, texts: list[str]) -> list[list[float]]:
+            return [[1.0, 0.5] for _ in texts]
+
+    monkeypatch.setattr(AgentOS, "embedder", Embedder())
+    said = "go to the settings and choose the page that is called billing and then log out"
+    lines = [{"mail": f"Mail {n}", "desk": n % 2, "reply": said, "number": f"n{n}"} for n in range(150)]
+    path = tmp_path / "mails.jsonl"
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    told = ["data", "check", str(path), "-o", "request=mail"]
+    assert run([*told, "-o", "label=desk"]) == 0
+    shown = capsys.readouterr().out
+    assert "read as: request from mail, label from desk" in shown
+    assert "The labels are numbers" in shown
+    assert run([*told, "-o", "answer=reply"]) == 0
+    assert "Answers have 16 words in the middle" in capsys.readouterr().out
+    assert run([*told, "-o", "answer=reply", "-o", "alike=0.7"]) == 0
+    assert "Answers have" not in capsys.readouterr().out
+    assert run([*told, "-o", "label=number"]) == 0
+    assert "labels occur once" in capsys.readouterr().out
+    for wrong, reason in (("label", "NAME=VALUE"), ("colour=red", "no option 'colour'")):
+        assert run([*told, "-o", wrong]) != 0
+        assert reason in capsys.readouterr().err
+    assert run(["learn", "SupportDesk-v0", "-o", "label=desk"]) == 2
+    assert "--option goes with --data FILE" in capsys.readouterr().err
+
+
 def test_fact_is_added_and_found(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["knowledge", "add", FACT, "--source", "owner"]) == 0
     assert "added" in capsys.readouterr().out
@@ -81,7 +111,7 @@ def test_requests_are_looked_through_for_what_does_not_fit(
     assert "'money planted' expects track" in said.replace("\n", " ")
     assert "1 of " in said
     assert "Reading" not in said
-    monkeypatch.setattr("llmagentos.cli.learning.LONG_TO_READ", 1000)
+    monkeypatch.setattr("llmagentos.cli.requests.LONG_TO_READ", 1000)
     assert run(["data", "check", str(path)]) == 0
     assert "Reading tickets.jsonl, 0 MB" in capsys.readouterr().out
     assert run(["data", "check", str(tmp_path / "none.jsonl")]) == 2

@@ -9,6 +9,7 @@ import click
 
 from llmagentos.cli.opening import json_option, reading, writing
 from llmagentos.cli.progress import progress
+from llmagentos.cli.requests import request_options, requests_of
 from llmagentos.cli.screen import as_json, say, table, when
 
 
@@ -49,19 +50,19 @@ def list_data(context: click.Context, machine: bool) -> None:
 
 @data.command("check")
 @click.argument("file")
+@request_options
 @click.option("--most", default=20, show_default=True, type=click.IntRange(1, 100_000), help="Most suspects to show.")
 @json_option
 @click.pass_context
-def check_data(context: click.Context, file: str, most: int, machine: bool) -> None:
+def check_data(context: click.Context, file: str, options: tuple[str, ...], most: int, machine: bool) -> None:
     """Look through the training requests of FILE for those that look mislabelled or planted.
 
     A suspect expects what hardly any of the most similar requests expects. Nothing is changed: mend the file, or
     learn it as it is.
     """
-    from llmagentos.cli.learning import requests_of
     from llmagentos.environments.request_audit import suspects
 
-    requests = requests_of(file, quiet=machine).requests
+    requests = requests_of(file, options, quiet=machine).requests
     with writing(context) as system, progress():
         found = suspects(requests.cases["train"], system.embedder.embed)
     if machine:

@@ -7,26 +7,19 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 import click
 
 from llmagentos.cli.opening import json_option, writing
 from llmagentos.cli.progress import progress
 from llmagentos.cli.releases import show_verdict
+from llmagentos.cli.requests import request_options, requests_of
 from llmagentos.cli.screen import as_json, say
 from llmagentos.records.task import Split
 
-if TYPE_CHECKING:
-    from llmagentos.environments.requests import RequestsEnvironment
-
 LOW_PRIORITY = 10
 """Added to the niceness of a process that learns unattended."""
-LONG_TO_READ = 10_000_000
-"""Bytes of a file of requests from which on it is said that it is being read: ten seconds or more."""
-SHOWN = 5
-"""Records that were left out and are told of one by one."""
 
 
 @click.command()
@@ -41,6 +34,7 @@ SHOWN = 5
     help="Instead: learn requests with what is right to do, from a CSV, JSONL or Parquet file or a folder. Without "
     "FILE: the documents of `llmagentos data`.",
 )
+@request_options
 @click.option("--auto", "alone", is_flag=True, help="Choose the skill with the largest expected gain, at low priority.")
 @click.option(
     "--minutes", default=10.0, show_default=True, type=click.FloatRange(0.01, 100_000), help="Wall time to spend."
@@ -62,6 +56,7 @@ def learn(
     environment: str | None,
     file: str | None,
     data: str | None,
+    options: tuple[str, ...],
     alone: bool,
     minutes: float,
     learner: str,
@@ -83,6 +78,8 @@ def learn(
             "Give one of: an environment such as SupportDesk-v0, --env ./my_env.py:MyEnv-v0, --data FILE, --data, "
             "--auto."
         )
+    if options and not data:
+        raise click.UsageError("--option goes with --data FILE; another environment has its options in its name.")
     if alone:
         _unattended(context, minutes, seed, machine)
         return
@@ -90,7 +87,7 @@ def learn(
         if fresh:
             system.discard_checkpoints()
         if data:
-            file = requests_of(data, quiet=machine).name
+            file = requests_of(data, options, quiet=machine).name
         if data == "":
             verdict = Agent(system=system).train_model(minutes=minutes, on_progress=show).verdicts[0]
         else:
@@ -120,28 +117,6 @@ def _unattended(context: click.Context, minutes: float, seed: int, machine: bool
         return
     say(str(account))
     say(f"Written to {page}")
-
-
-def requests_of(path: str, *, quiet: bool) -> RequestsEnvironment:
-    """The environment of a file of requests; says what was read and what was left out unless `quiet`."""
-    from llmagentos.environments import requests
-    from llmagentos.environments.registry import make, write_query
-
-    file = Path(path).expanduser()
-    if not quiet and file.is_file() and file.stat().st_size > LONG_TO_READ:
-        say(f"Reading {file.name}, {file.stat().st_size / 1e6:,.0f} MB")
-    environment = make(requests.NAME + write_query({"data": path}))
-    assert isinstance(environment, requests.RequestsEnvironment)
-    found = environment.requests
-    if quiet:
-        return environment
-    say(f"{environment.skill}: {found.summary}")
-    for one in found.left_out[:SHOWN]:
-        say(f"  left out: {one.source} {one.reason}")
-    more = len(found.left_out) - SHOWN + found.more_left_out
-    if more > 0:
-        say(f"  and {more:,} more")
-    return environment
 
 
 @click.command()

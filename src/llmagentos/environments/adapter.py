@@ -89,6 +89,8 @@ class TimeLimited(LanguageEnvironment):
         super().__init__(environment.name)
         self._inner, self._limit, self._taken = environment, limit, 0
         self.skill, self.replayable = environment.skill, environment.replayable
+        self.reply_tokens, self.expert_recovers = environment.reply_tokens, environment.expert_recovers
+        self.abstention = environment.abstention
 
     @property
     def task_options(self) -> dict[str, JSON]:
@@ -99,6 +101,9 @@ class TimeLimited(LanguageEnvironment):
 
     def expert(self, task: Task) -> Policy | None:
         return self._inner.expert(task)
+
+    def answer(self, task: Task) -> str | None:
+        return self._inner.answer(task)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         self._taken = 0

@@ -78,6 +78,7 @@ BUILT_IN: tuple[EnvironmentEntry, ...] = (
             "tools": "a JSON file that describes the tools",
             "instructions": "what the agent is told first",
             "most": "most training requests of each label",
+            "alike": "share of the right answer's words that is enough, 0 to 1; left out, every word counts",
         },
         paths=("data", "tools"),
     ),

@@ -8,14 +8,26 @@ It does not know files, prompts or who answers.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from llmagentos.environments.language import deal
+from llmagentos.environments.request_layouts import (
+    Unusable,
+    by_name,
+    conversation,
+    first_of,
+    parsed_json,
+    plain_name,
+    request_columns,
+    the_call,
+    the_words,
+    tools_of_record,
+)
 from llmagentos.environments.request_rows import SPLITS, RawRow
 from llmagentos.errors import ConfigError, SourceError
 from llmagentos.records.document import LeftOut
@@ -23,10 +35,19 @@ from llmagentos.records.identity import JSON
 from llmagentos.records.message import ToolCall, ToolSpec
 from llmagentos.records.task import Split
 
-REQUEST_COLUMNS = ("request", "text", "question", "prompt", "input", "utterance", "query", "message", "instruction")
-LABEL_COLUMNS = ("label", "intent", "category", "class", "target")
-CALL_COLUMNS = ("call", "tool_call", "action")
-ANSWER_COLUMNS = ("answer", "response", "output", "completion", "reply")
+REQUEST_COLUMNS = (
+    *("request", "text", "question", "prompt", "input", "utterance", "query", "message", "instruction"),
+    *("body", "description", "content", "sentence", "ticket"),
+)
+LABEL_COLUMNS = (
+    *("label_text", "label_name", "label", "intent", "category", "class", "target"),
+    *("queue", "topic", "department", "team"),
+)
+"""A name stands before the number that it is a name of (SetFit)."""
+CALL_COLUMNS = ("call", "tool_call", "tool_calls", "function_call", "action")
+ANSWER_COLUMNS = ("answer", "response", "output", "completion", "reply", "chosen")
+SEVERAL_ANSWERS = "answers"
+"""Several right answers, of which the first is taken (SQuAD), or the call in a list (xLAM)."""
 SPLIT_COLUMNS = ("split", "fold", "partition")
 TURNS_COLUMN = "turns"
 """A record with several turns has a list of records here, one after another."""
@@ -35,7 +56,11 @@ OUT_OF_SCOPE = ("oos", "out_of_scope")
 """Labels that mean that nothing fits, unless others are named."""
 LONGEST_REQUEST = 8_000
 """Characters; what is longer does not fit a small model's window."""
+LONGEST_ANSWER = 4_000
+"""Characters of a reply in words; what is longer a small model does not say."""
 MOST_TURNS = 32
+SHOWN_COLUMNS = 12
+"""Columns that a message names."""
 SHOWN_LEFT_OUT = 1_000
 """So many are kept with their reasons; the rest is counted."""
 SHARES: tuple[tuple[Split, int], ...] = (("train", 70), ("development", 10), ("gate", 10), ("report", 10))
@@ -71,6 +96,10 @@ class Case:
 
     place: str
     turns: tuple[Turn, ...]
+    instructions: str = ""
+    """What the agent is told first, where the record says it."""
+    tools: tuple[ToolSpec, ...] = ()
+    """The tools that there are, where the record describes them."""
 
 
 @dataclass(slots=True)
@@ -84,6 +113,8 @@ class Requests:
     left_out: list[LeftOut] = field(default_factory=list)
     more_left_out: int = 0
     """How many were left out beyond those listed."""
+    read_as: str = ""
+    """Which columns the first record that is used was read by."""
 
     def leave_out(self, place: str, reason: str) -> None:
         """Note a record that is not used."""
@@ -147,16 +178,29 @@ class _Reader:
 
     def case(self, row: RawRow) -> Case | None:
         """The record's case, None with the reason noted."""
-        listed = row.fields.get(TURNS_COLUMN)
-        records: list[Any] = listed if isinstance(listed, list) and listed else [row.fields]
         try:
-            if len(records) > MOST_TURNS:
-                raise _Unusable(f"has {len(records)} turns; at most {MOST_TURNS} are played")
-            turns = tuple(self._turn(record) for record in records)
-        except _Unusable as problem:
+            case = self._case(row)
+        except Unusable as problem:
             self._found.leave_out(row.place, str(problem))
             return None
-        return Case(row.place, turns)
+        return case
+
+    def _case(self, row: RawRow) -> Case:
+        fields = row.fields
+        listed = fields.get(TURNS_COLUMN)
+        listed = listed if isinstance(listed, list) and listed else None
+        said = None if listed or self._columns.request else conversation(fields)
+        records: Sequence[Any] = said.turns if said else listed or [fields]
+        if len(records) > MOST_TURNS:
+            raise Unusable(f"has {len(records)} turns; at most {MOST_TURNS} are played")
+        turns = tuple(self._turn(record) for record in records)
+        tools = tools_of_record(fields)
+        strange = [turn.call.name for turn in turns if turn.call and turn.call.name not in {one.name for one in tools}]
+        if tools and strange:
+            raise Unusable(f"calls {strange[0]}, which is none of the tools that it describes")
+        if not self._found.read_as:
+            self._found.read_as = "a conversation" if said else self._read_as(records[0])
+        return Case(row.place, turns, sys.intern(said.instructions) if said else "", tools)
 
     def split(self, row: RawRow) -> tuple[Split | None, str]:
         """The record's own split, None where it is held out or unknown, and what it calls it."""
@@ -166,77 +210,103 @@ class _Reader:
 
     def _turn(self, record: Any) -> Turn:
         if not isinstance(record, dict):
-            raise _Unusable(f"has a turn that is a JSON {type(record).__name__}, not an object")
-        request = self._value(record, self._columns.request, REQUEST_COLUMNS)
-        if request is None:
-            raise _Unusable(
-                f"has no request: none of the columns {', '.join(REQUEST_COLUMNS)}; name it by request=NAME"
-            )
-        text = str(request).strip()
+            raise Unusable(f"has a turn that is a JSON {type(record).__name__}, not an object")
+        asked = self._request(record)
+        if not asked:
+            named = self._columns.request
+            missing = f"no column {named}" if named else "no request that is found by its name"
+            raise Unusable(f"has {missing}: {_columns_of(record)}; name it by request=NAME")
+        text = "\n\n".join(str(by_name(record, column)).strip() for column in asked)
         if not text:
-            raise _Unusable("has an empty request")
+            raise Unusable("has an empty request")
         if len(text) > LONGEST_REQUEST:
-            raise _Unusable(f"has a request of {len(text):,} characters; at most {LONGEST_REQUEST:,} fit a model")
+            raise Unusable(f"has a request of {len(text):,} characters; at most {LONGEST_REQUEST:,} fit a model")
         return Turn(text, *self._expected(record))
 
-    def _expected(self, record: Mapping[str, JSON]) -> tuple[ToolCall | None, str]:
-        """The right reply, by the column that was named, else by the first kind that the record has."""
-        columns = self._columns
-        named = [name for name in ("label", "call", "answer") if getattr(columns, name)]
-        for kind, usual in (("label", LABEL_COLUMNS), ("call", CALL_COLUMNS), ("answer", ANSWER_COLUMNS)):
-            if named and kind not in named:
-                continue
-            value = self._value(record, getattr(columns, kind), usual)
-            if value is None or value == "":
-                continue
-            if kind == "label":
-                return _label(value, columns.nothing)
-            return (_call(value), "") if kind == "call" else (None, str(value).strip())
-        raise _Unusable("says not what is right: it has no label, call or answer")
+    def _request(self, record: Mapping[str, JSON]) -> tuple[str, ...]:
+        """The columns whose words are the request."""
+        if self._columns.request:
+            return (self._columns.request,) if by_name(record, self._columns.request) is not None else ()
+        empty = next(((name,) for name in REQUEST_COLUMNS if by_name(record, name) is not None), ())
+        return request_columns(record, REQUEST_COLUMNS) or empty
 
-    @staticmethod
-    def _value(record: Mapping[str, JSON], named: str, usual: tuple[str, ...]) -> JSON:
+    def _reply(self, record: Mapping[str, JSON]) -> tuple[str, str]:
+        """The kind of right reply and its column, by what was named, else by the first kind that the record has."""
+        named = [(kind, getattr(self._columns, kind)) for kind in REPLIES if getattr(self._columns, kind)]
         if named:
-            return record.get(named)
-        return next((record[name] for name in usual if record.get(name) is not None), None)
+            return named[0] if by_name(record, named[0][1]) not in (None, "") else ("", "")
+        kinds = list(REPLIES)
+        if by_name(record, "instruction") is not None and not first_of(record, ("label", "intent")):
+            kinds.sort(key="answer".__ne__)  # Alpaca and Dolly: a category beside the output is none to be told
+        found = ((kind, first_of(record, REPLIES[kind])) for kind in kinds)
+        return next(((kind, column) for kind, column in found if column), ("", ""))
+
+    def _expected(self, record: Mapping[str, JSON]) -> tuple[ToolCall | None, str]:
+        kind, column = self._reply(record)
+        value = by_name(record, column or SEVERAL_ANSWERS)
+        if not column and value in (None, "", []):
+            raise Unusable(self._without_reply(record))
+        if kind == "label":
+            return _label(value, self._columns.nothing)
+        if kind == "call" or (not kind and _is_calls(value)):
+            return the_call(value), ""
+        words = the_words(value)
+        if not words:
+            raise Unusable("has an empty answer")
+        if len(words) > LONGEST_ANSWER:
+            raise Unusable(f"has an answer of {len(words):,} characters; at most {LONGEST_ANSWER:,} fit a reply")
+        return None, words
+
+    def _read_as(self, record: Mapping[str, JSON]) -> str:
+        """Which columns a record is read by, and which others could be meant."""
+        kind, column = self._reply(record)
+        asked = " and ".join(self._request(record))
+        read = f"request from {asked}, {kind or 'reply'} from {column or SEVERAL_ANSWERS}"
+        if any(getattr(self._columns, each) for each in REPLIES):
+            return read
+        usual = {plain_name(name) for names in REPLIES.values() for name in names}
+        others = [name for name in record if plain_name(name) in usual - {plain_name(column)}]
+        return f"{read}; {', '.join(others)} could be meant too" if others else read
+
+    def _without_reply(self, record: Mapping[str, JSON]) -> str:
+        named = [getattr(self._columns, kind) for kind in REPLIES if getattr(self._columns, kind)]
+        usual = named or [name for names in REPLIES.values() for name in names]
+        empty = next((name for name in usual if by_name(record, name) is not None), "")
+        if empty:
+            return f"says not what is right: its {empty} is empty"
+        wanted = f"no column {named[0]}" if named else "no label, call or answer is found by its name"
+        advice = "" if named else "; name it by label=NAME, call=NAME or answer=NAME"
+        return f"says not what is right: {wanted}; {_columns_of(record)}{advice}"
 
 
-class _Unusable(Exception):
-    """Why a record cannot be used."""
+REPLIES: Mapping[str, tuple[str, ...]] = {"label": LABEL_COLUMNS, "call": CALL_COLUMNS, "answer": ANSWER_COLUMNS}
+"""Kinds of right replies in the order in which they are looked for, and the columns that are usually called so."""
+
+
+def _columns_of(record: Mapping[str, JSON]) -> str:
+    names = ", ".join(str(name)[:40] for name in list(record)[:SHOWN_COLUMNS])
+    return f"it has {names}{' ...' if len(record) > SHOWN_COLUMNS else ''}" if record else "it has no columns"
+
+
+def _is_calls(value: JSON) -> bool:
+    """Whether several answers are calls: a list of objects with names, or text of one."""
+    try:
+        listed = parsed_json(value)
+    except Unusable:
+        return False
+    return isinstance(listed, list) and bool(listed) and all(isinstance(one, dict) and "name" in one for one in listed)
 
 
 def _label(value: JSON, nothing: tuple[str, ...]) -> tuple[ToolCall | None, str]:
     if isinstance(value, dict | list):
-        raise _Unusable(f"has a label that is a JSON {type(value).__name__}")
+        raise Unusable(f"has a label that is a JSON {type(value).__name__}")
     text = str(value).strip()
     if text.lower() in nothing:
         return None, ""
     name = re.sub(r"[^\w.-]+", "_", text).strip("_.")
     if not name or len(name) > 64:
-        raise _Unusable(f"has the label {text[:80]!r}, of which no name of a tool can be made")
+        raise Unusable(f"has the label {text[:80]!r}, of which no name of a tool can be made")
     return ToolCall(name), ""
-
-
-def _call(value: JSON) -> ToolCall:
-    """A call as models write it, `{"tool": {...}}`, or as `{"name": ..., "arguments": {...}}`; JSON or text of it."""
-    parsed = _parsed(value)
-    if isinstance(parsed, dict) and set(parsed) == {"name", "arguments"}:
-        name, arguments = parsed["name"], parsed["arguments"]
-    elif isinstance(parsed, dict) and len(parsed) == 1:
-        ((name, arguments),) = parsed.items()
-    else:
-        name, arguments = None, None
-    arguments = _parsed(arguments)
-    if not isinstance(name, str) or not name or not isinstance(arguments, dict):
-        raise _Unusable('has a call that is not of the form {"tool": {"argument": "value"}}')
-    return ToolCall(name, arguments)
-
-
-def _parsed(value: JSON) -> JSON:
-    try:
-        return json.loads(value) if isinstance(value, str) else value
-    except (ValueError, RecursionError) as problem:
-        raise _Unusable(f"has a call that is no JSON: {str(problem)[:80]}") from None
 
 
 def _agree(one: Case, other: Case) -> bool:
@@ -276,10 +346,15 @@ def _check(found: Requests) -> None:
     short = [split for split, cases in found.cases.items() if not cases]
     if not short:
         return
-    why = f" {found.left_out[0].source} {found.left_out[0].reason}." if found.left_out else ""
+    first = f"{found.left_out[0].source} {found.left_out[0].reason}." if found.left_out else ""
+    if len(short) == len(found.cases) and first:
+        count = len(found.left_out) + found.more_left_out
+        how = " In a command: --option request=NAME." if "=NAME" in first else ""
+        raise SourceError(f"None of {count:,} records can be used. {first}{how}")
     raise SourceError(
-        f"There is nothing for {', '.join(short)} in {found.summary}.{why} Give more requests: some hundred are a good "
-        "beginning, 40 the least; a split of their own is said by a column or a file's name (train, validation, test)."
+        f"There is nothing for {', '.join(short)} in {found.summary}.{first and f' {first}'} Give more requests: some "
+        "hundred are a good beginning, 40 the least; a split of their own is said by a column or a file's name (train, "
+        "validation, test)."
     )
 
 
