@@ -52,9 +52,9 @@ class Players:
         return env
 
     def skill(self, environment: LanguageEnvironment) -> Skill:
-        """How an environment's tasks are played: greedy, by `react`, with its own limit of a reply."""
-        sampling = Sampling(max_tokens=environment.reply_tokens)
-        return Skill(environment.skill, environment.name, sampling=sampling, limits=Limits())
+        """How an environment's tasks are played: greedy, by `react`, with its own limits of a reply and of a run."""
+        sampling, limits = Sampling(max_tokens=environment.reply_tokens), Limits(steps=environment.most_steps)
+        return Skill(environment.skill, environment.name, sampling=sampling, limits=limits)
 
     def suite(self, environment: LanguageEnvironment) -> SkillSuite:
         """Its tasks by split; those of the gate are new at every call, and logged."""

@@ -222,11 +222,12 @@ def test_environment_variable_chooses_the_home(home: Path, capsys: pytest.Captur
 def test_chat_takes_thumbs_and_corrections(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = "/good\nWhere is my order?\n/bad\n/correct It is on its way.\nAnd the other?\n/correct\n"
+    said = "/good\nWhere is my order?\n/help\n/bad\n/correct It is on its way.\nAnd the other?\n/correct\n"
     monkeypatch.setattr("sys.stdin", io.StringIO(said))
     assert run(["chat", "--max-tokens", "4"]) == 0
     out, told = capsys.readouterr()
     assert "no answer yet" in told
+    assert "There is no /help. There are: /good, /bad, /correct, /better, /new." in told
     assert "needs the right text" in told
     assert "correction by" in out
     assert run(["feedback", "list", "--json"]) == 0

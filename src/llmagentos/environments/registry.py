@@ -24,6 +24,9 @@ from llmagentos.environments.user_file import load_user_file
 from llmagentos.errors import ConfigError, EnvironmentFault, LLMAgentOSError, NotFoundError
 from llmagentos.records.identity import JSON
 
+THRESHOLD = "reward_threshold"
+"""Option of a plain Gymnasium environment: from which sum of rewards on a run is a success."""
+
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentEntry:
@@ -156,8 +159,11 @@ def make(name: str, *, home: Path | None = None) -> LanguageEnvironment:
         short = write_query({key: Path(str(one)).name if key in paths else one for key, one in options.items()})
     if home is not None and built_in is not None and built_in.downloads:
         options["home"] = str(home)
+    threshold = options.pop(THRESHOLD, None) if built_in is None else None
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float | None):
+        raise ConfigError(f"{name}: {THRESHOLD}={threshold!r} is no number.")
     environment = _create(spec, options)
-    return _speak(environment, full_name + suffix, registered + short)
+    return _speak(environment, full_name + suffix, registered + short, threshold)
 
 
 def is_user_file(identifier: str) -> bool:
@@ -176,14 +182,16 @@ def _create(spec: EnvSpec, options: dict[str, JSON]) -> gymnasium.Env[Any, Any]:
         raise EnvironmentFault(f"{spec.id} could not be made: {type(problem).__name__}: {problem}") from problem
 
 
-def _speak(environment: gymnasium.Env[Any, Any], name: str, skill: str) -> LanguageEnvironment:
-    """`environment` in the language protocol, under its full name."""
+def _speak(environment: gymnasium.Env[Any, Any], name: str, skill: str, threshold: float | None) -> LanguageEnvironment:
+    """`environment` in the language protocol, under its full name; a plain one is a success from `threshold` on."""
     inner = environment.unwrapped
     if isinstance(inner, LanguageEnvironment):
+        if threshold is not None:
+            raise ConfigError(f"{name} says itself what a success is; {THRESHOLD} is for plain Gymnasium environments.")
         inner.name, inner.skill = name, skill
         limit = environment.spec.max_episode_steps if environment.spec is not None else None
         return TimeLimited(inner, limit) if limit is not None else inner
-    adapted = AdaptedEnvironment(environment, name)
+    adapted = AdaptedEnvironment(environment, name, threshold)
     adapted.skill = skill
     return adapted
 

@@ -71,6 +71,7 @@ class RequestsEnvironment(LanguageEnvironment):
         self.requests = load(options)
         self._tools = self._described(options.get("tools"))
         self.alike = read_alike(options.get("alike", 1.0))
+        self.most_steps = max(len(case.turns) for cases in self.requests.cases.values() for case in cases)
         self.reply_tokens = max(SHORTEST_REPLY, longest_answer(self.requests) // 3 + 16)
         self._case: Case | None = None
         self._turn = self._right = 0
