@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Literal, Protocol, TypeAlias, cast
 
 import torch
 from torch import Tensor
@@ -182,7 +182,7 @@ class Decoder:
     def load(cls, folder: Path, *, dtype: torch.dtype | None = None, device: str = "cpu") -> Decoder:
         """Load safetensors from `folder`. `ModelFileError` when damaged, incomplete or not finite."""
         config = read_config(folder)
-        return cls(config, read_tensors(folder, device), dtype=dtype or preferred_dtype(device))
+        return cls(config, read_tensors(folder, device), dtype=dtype or working_dtype(choose_precision("auto", device)))
 
     def _layer(self, take: _Taker, index: int) -> Layer:
         stem = f"model.layers.{index}."
@@ -303,9 +303,9 @@ class _Taker:
         return PackedLinear(weight.contiguous(), torch.cat(known) if len(known) == len(names) else None)
 
 
-def preferred_dtype(device: str = "cpu", precision: str = "auto") -> torch.dtype:
+def working_dtype(precision: Literal["fp32", "bf16", "int8"]) -> torch.dtype:
     """The type of weights and activations under a precision; int8 keeps both in fp32 beside its own weights."""
-    return torch.bfloat16 if choose_precision(precision, device) == "bf16" else torch.float32
+    return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
 def keep_memory() -> None:

@@ -183,19 +183,23 @@ def check_device(device: str) -> None:
         )
 
 
-def choose_precision(asked: str = "auto", device: str = "cpu") -> Literal["fp32", "bf16", "int8"]:
+def choose_precision(
+    asked: str = "auto", device: str = "cpu", *, kernels: bool = False
+) -> Literal["fp32", "bf16", "int8"]:
     """What `auto` means here: bf16 on a GPU; on a processor int8 or bf16 where they are native, else fp32.
 
-    `ConfigError` for a precision that is unknown or would be computed by a slow or wrong path.
+    With `kernels` int8 is to be had wherever they are (see `native`). `ConfigError` for a precision that is unknown or
+    would be computed by a slow or wrong path.
     """
     if asked == "auto":
         if device.startswith("cuda"):
             return "bf16"
-        return "int8" if has_fast_int8() else "bf16" if has_fast_bf16() else "fp32"
+        return "int8" if kernels or has_fast_int8() else "bf16" if has_fast_bf16() else "fp32"
     if asked == "int8":
-        if device.startswith("cuda") or not has_fast_int8():
+        if device.startswith("cuda") or not (kernels or has_fast_int8()):
             raise ConfigError(
-                "int8 needs a processor with AVX-512 VNNI or AMX; set LLMAGENTOS_PRECISION=auto to use what there is."
+                "int8 needs a processor with AVX-512 VNNI or AMX, or the kernels, which need AVX2 and a C compiler "
+                "(llmagentos doctor says what is missing); set LLMAGENTOS_PRECISION=auto to use what there is."
             )
         return "int8"
     if asked in ("fp32", "bf16"):

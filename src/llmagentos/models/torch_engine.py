@@ -26,7 +26,7 @@ from llmagentos.errors import AdapterError, EngineError, KernelsMissing, LLMAgen
 from llmagentos.models.adapters import FusedAdapter, from_peft
 from llmagentos.models.arithmetic import arithmetic, compute
 from llmagentos.models.constraints import Constraints
-from llmagentos.models.decoder import Decoder, keep_memory, preferred_dtype
+from llmagentos.models.decoder import Decoder, keep_memory, working_dtype
 from llmagentos.models.engine import AdapterLoader
 from llmagentos.models.jobs import Drawn, Job, Steps, Work
 from llmagentos.models.native.products import Kernels
@@ -109,11 +109,12 @@ class TorchEngine:
             torch.set_num_threads(threads)
         keep_memory()
         check_device(device)
-        chosen = choose_precision(precision, device)
-        decoder = Decoder.load(folder, dtype=preferred_dtype(device, chosen), device=device)
+        compiled = _kernels(kernels) if device == "cpu" and precision in ("auto", "int8") else None
+        chosen = choose_precision(precision, device, kernels=compiled is not None)
+        decoder = Decoder.load(folder, dtype=working_dtype(chosen), device=device)
         renderer = Renderer(folder)
         if chosen == "int8":
-            quantise(decoder, renderer, _kernels(kernels))
+            quantise(decoder, renderer, compiled)
         decoder.pack()
         return cls(decoder, renderer, rows=rows)
 

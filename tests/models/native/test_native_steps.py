@@ -11,12 +11,13 @@ from decoders import PLAIN, PROMPT, SHAPES, HalfAttention, adapter_for, job, pre
 
 from llmagentos.models.adapters import BatchAdapters, FusedAdapter
 from llmagentos.models.decoder import Decoder
+from llmagentos.models.eight_bits import whole_weight
 from llmagentos.models.jobs import Work
 from llmagentos.models.native.bindings import SPAN
 from llmagentos.models.native.products import KernelProduct, Kernels
 from llmagentos.models.native.steps import NativeSteps
 from llmagentos.models.packing import pack
-from llmagentos.models.products import Int8Product
+from llmagentos.models.products import Int8Product, has_fast_int8
 
 
 def full_pass(decoder: Decoder, prompt: tuple[int, ...], adapter: FusedAdapter | None) -> torch.Tensor:
@@ -35,8 +36,28 @@ def test_product_is_that_of_pytorch(kernels: Kernels, rows: int) -> None:
     for outputs, inputs in ((33, 7), (64, 128), (100, 130)):
         weight, x = (torch.randn(n, inputs, generator=generator) for n in (outputs, rows))
         smooth, bias = 1 + torch.rand(inputs, generator=generator), torch.randn(outputs, generator=generator)
-        theirs = Int8Product(weight, smooth, bias)(x)
-        torch.testing.assert_close(KernelProduct(kernels, weight, smooth, bias)(x), theirs, atol=1e-4, rtol=1e-4)
+        ours = KernelProduct(kernels, weight, smooth, bias)(x)
+        torch.testing.assert_close(ours, exact_product(weight, smooth, bias, x), atol=1e-4, rtol=1e-4)
+        if has_fast_int8():
+            torch.testing.assert_close(ours, Int8Product(weight, smooth, bias)(x), atol=1e-4, rtol=1e-4)
+
+
+def exact_product(
+    weight_OI: torch.Tensor, smooth_I: torch.Tensor, bias_O: torch.Tensor, x_NI: torch.Tensor
+) -> torch.Tensor:
+    """The scheme of `Int8Product` in whole numbers that cannot overflow."""
+    whole_OI, scale_O = whole_weight(weight_OI, smooth_I)
+    smoothed_NI = x_NI * smooth_I.reciprocal()
+    scale_N1 = smoothed_NI.abs().amax(dim=1, keepdim=True) / 127
+    sums_NO = (smoothed_NI * scale_N1.reciprocal()).round().to(torch.int64) @ whole_OI.to(torch.int64).t()
+    return sums_NO * scale_N1 * scale_O + bias_O
+
+
+def test_largest_bytes_do_not_overflow(kernels: Kernels) -> None:
+    x, weight = torch.full((3, 64), 5.0), torch.full((70, 64), 2.0)
+    weight[1::2] = -2.0
+    got = KernelProduct(kernels, weight)(x)
+    torch.testing.assert_close(got, x @ weight.t(), atol=1e-3, rtol=1e-5)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

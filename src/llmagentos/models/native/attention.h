@@ -17,90 +17,85 @@
 #define MOST_GROUP 16 /* most query heads on one key-value head */
 #define QUERIES 6     /* queries of one tile */
 
-/* e^x: 2^n * 2^f with a polynomial for f in [-0.5, 0.5] (Cephes' expf), about one unit in the last place. */
-static inline __m512 exp_ps(__m512 x) {
-    x = _mm512_max_ps(x, _mm512_set1_ps(-87.0f));
-    __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), 0);
-    __m512 f = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
-    f = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), f);
-    __m512 y = _mm512_set1_ps(1.9875691500e-4f);
-    y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(1.3981999507e-3f));
-    y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(8.3334519073e-3f));
-    y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(4.1665795894e-2f));
-    y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(1.6666665459e-1f));
-    y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(5.0000001201e-1f));
-    y = _mm512_fmadd_ps(_mm512_mul_ps(f, f), y, _mm512_add_ps(f, _mm512_set1_ps(1.0f)));
-    return _mm512_scalef_ps(y, n);
-}
-
 typedef struct {
     float peak, total;
     float context[MOST_HEAD];
 } Softmax;
 
-/* One tile of queries over one block: `visible[i]` positions of it are seen by query i. */
-static inline __attribute__((always_inline)) void block_tile(const float *const *query, const int *visible,
-                                                             const float *keys, const float *values, int size,
-                                                             Softmax **state, const int count) {
-    __m512 score[QUERIES][2];
+/* Scores of a tile of queries with the positions of a block, [query][position]. */
+INLINED void block_scores(const float *const *query, const float *keys, int size, float scores[QUERIES][SPAN],
+                          const int count) {
+    for (int t = 0; t < SPAN; t += 2 * LANES) {
+        Floats score[QUERIES][2];
 #pragma GCC unroll 6
-    for (int i = 0; i < count; i++) score[i][0] = score[i][1] = _mm512_setzero_ps();
-    for (int d = 0; d < size; d++) {
-        __m512 left = _mm512_load_ps(keys + d * SPAN), right = _mm512_load_ps(keys + d * SPAN + 16);
+        for (int i = 0; i < count; i++) score[i][0] = score[i][1] = zeros();
+        for (int d = 0; d < size; d++) {
+            Floats left = load(keys + d * SPAN + t), right = load(keys + d * SPAN + t + LANES);
 #pragma GCC unroll 6
-        for (int i = 0; i < count; i++) {
-            const __m512 q = _mm512_set1_ps(query[i][d]);
-            fma1(&score[i][0], left, q);
-            fma1(&score[i][1], right, q);
+            for (int i = 0; i < count; i++) {
+                const Floats q = every(query[i][d]);
+                fma1(&score[i][0], left, q);
+                fma1(&score[i][1], right, q);
+            }
         }
+#pragma GCC unroll 6
+        for (int i = 0; i < count; i++) store(scores[i] + t, score[i][0]), store(scores[i] + t + LANES, score[i][1]);
     }
+}
+
+/* Scores into weights, of the first `visible` positions; what was summed before shrinks where the peak rises. */
+static void soften(float *score, int visible, Softmax *state, int size) {
+    Floats most = every(-INFINITY), total = zeros();
+    for (int t = 0; t < SPAN; t += LANES) most = larger(most, first_or(lanes(visible - t), load(score + t), every(-INFINITY)));
+    const float peak = largest_of(most);
+    if (peak > state->peak) {
+        const float shrink = state->total > 0 ? expf(state->peak - peak) : 0.0f;
+        state->total *= shrink;
+        for (int d = 0; d < size; d += LANES) store(state->context + d, times(load(state->context + d), every(shrink)));
+        state->peak = peak;
+    }
+    for (int t = 0; t < SPAN; t += LANES) {
+        const Floats weight = first_only(lanes(visible - t), exp_of(minus(load(score + t), every(state->peak))));
+        total = plus(total, weight);
+        store(score + t, weight);
+    }
+    state->total += sum_of(total);
+}
+
+/* One tile of queries over one block: `visible[i]` positions of it are seen by query i. */
+INLINED void block_tile(const float *const *query, const int *visible, const float *keys, const float *values, int size,
+                        Softmax **state, const int count) {
     float weight[QUERIES][SPAN] __attribute__((aligned(64)));
     int most = 0;
-    const __m512 never = _mm512_set1_ps(-INFINITY);
+    block_scores(query, keys, size, weight, count);
 #pragma GCC unroll 6
     for (int i = 0; i < count; i++) {
         if (visible[i] > most) most = visible[i];
-        __m512 left = _mm512_mask_mov_ps(never, lanes(visible[i]), score[i][0]);
-        __m512 right = _mm512_mask_mov_ps(never, lanes(visible[i] - 16), score[i][1]);
-        float peak = _mm512_reduce_max_ps(_mm512_max_ps(left, right));
-        if (peak > state[i]->peak) {
-            float shrink = state[i]->total > 0 ? expf(state[i]->peak - peak) : 0.0f;
-            state[i]->total *= shrink;
-            for (int d = 0; d < size; d += 16)
-                _mm512_storeu_ps(state[i]->context + d,
-                                 _mm512_mul_ps(_mm512_loadu_ps(state[i]->context + d), _mm512_set1_ps(shrink)));
-            state[i]->peak = peak;
-        }
-        __m512 base = _mm512_set1_ps(state[i]->peak);
-        left = _mm512_maskz_mov_ps(lanes(visible[i]), exp_ps(_mm512_sub_ps(left, base)));
-        right = _mm512_maskz_mov_ps(lanes(visible[i] - 16), exp_ps(_mm512_sub_ps(right, base)));
-        state[i]->total += _mm512_reduce_add_ps(_mm512_add_ps(left, right));
-        _mm512_store_ps(weight[i], left);
-        _mm512_store_ps(weight[i] + 16, right);
+        soften(weight[i], visible[i], state[i], size);
     }
     const int stride = up_to(16, size);
-    for (int d = 0; d < stride; d += 32) {
-        const int second = d + 16 < stride;
-        __m512 sum[QUERIES][2];
+    for (int d = 0; d < stride; d += 2 * LANES) {
+        const int second = d + LANES < stride;
+        Floats sum[QUERIES][2];
 #pragma GCC unroll 6
         for (int i = 0; i < count; i++) {
-            sum[i][0] = _mm512_loadu_ps(state[i]->context + d);
-            sum[i][1] = second ? _mm512_loadu_ps(state[i]->context + d + 16) : _mm512_setzero_ps();
+            sum[i][0] = load(state[i]->context + d);
+            sum[i][1] = second ? load(state[i]->context + d + LANES) : zeros();
         }
         for (int t = 0; t < most; t++) {
-            __m512 left = _mm512_load_ps(values + t * stride + d);
-            __m512 right = second ? _mm512_load_ps(values + t * stride + d + 16) : _mm512_setzero_ps();
+            Floats left = load(values + t * stride + d);
+            Floats right = second ? load(values + t * stride + d + LANES) : zeros();
 #pragma GCC unroll 6
             for (int i = 0; i < count; i++) {
-                const __m512 w = _mm512_set1_ps(weight[i][t]);
+                const Floats w = every(weight[i][t]);
                 fma1(&sum[i][0], left, w);
                 fma1(&sum[i][1], right, w);
             }
         }
 #pragma GCC unroll 6
         for (int i = 0; i < count; i++) {
-            _mm512_storeu_ps(state[i]->context + d, sum[i][0]);
-            if (second) _mm512_storeu_ps(state[i]->context + d + 16, sum[i][1]);
+            store(state[i]->context + d, sum[i][0]);
+            if (second) store(state[i]->context + d + LANES, sum[i][1]);
         }
     }
 }
@@ -159,11 +154,9 @@ static void attend(const Cache *c, int layer, int head, long first, long after, 
                 }
             }
             const uint16_t *from = block_at(c, layer, block, head);
-            for (int i = 0; i < SPAN * size; i += 16)
-                _mm512_store_ps(keys + i, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(from + i))));
+            for (int i = 0; i < SPAN * size; i += LANES) store(keys + i, load_halves(from + i));
             from += half_block(c);
-            for (int i = 0; i < SPAN * stride; i += 16)
-                _mm512_store_ps(values + i, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(from + i))));
+            for (int i = 0; i < SPAN * stride; i += LANES) store(values + i, load_halves(from + i));
             int i = 0;
             for (; i + 6 <= count; i += 6) block_tile(queries + i, visible + i, keys, values, size, state + i, 6);
             for (; i + 3 <= count; i += 3) block_tile(queries + i, visible + i, keys, values, size, state + i, 3);

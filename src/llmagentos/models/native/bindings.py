@@ -153,6 +153,8 @@ def declare(library: ctypes.CDLL) -> ctypes.CDLL:
     """Give the library's functions their types."""
     library.start_threads.argtypes = (ctypes.c_int,)
     library.start_threads.restype = None
+    library.zero_weight.argtypes = ()
+    library.zero_weight.restype = ctypes.c_int
     library.workspace_size.argtypes = (POINTER(Model), POINTER(Batch))
     library.workspace_size.restype = c_size_t
     library.decode_step.argtypes = (POINTER(Model), POINTER(Batch))

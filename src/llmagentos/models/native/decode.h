@@ -80,16 +80,16 @@ static size_t lay_out(const Model *m, const Batch *b, Step *s) {
 }
 
 static void norm_row(const float *x, const float *weight, int size, float eps, float *to) {
-    __m512 squares = _mm512_setzero_ps();
-    for (int i = 0; i < size; i += 16) {
-        __m512 v = _mm512_maskz_loadu_ps(lanes(size - i), x + i);
-        squares = _mm512_fmadd_ps(v, v, squares);
+    Floats squares = zeros();
+    for (int i = 0; i < size; i += LANES) {
+        Floats v = load_some(lanes(size - i), x + i);
+        squares = product_plus(v, v, squares);
     }
-    __m512 scale = _mm512_set1_ps(1.0f / sqrtf(_mm512_reduce_add_ps(squares) / size + eps));
-    for (int i = 0; i < size; i += 16) {
-        __mmask16 in = lanes(size - i);
-        __m512 v = _mm512_mul_ps(_mm512_maskz_loadu_ps(in, x + i), scale);
-        _mm512_mask_storeu_ps(to + i, in, _mm512_mul_ps(v, _mm512_maskz_loadu_ps(in, weight + i)));
+    Floats scale = every(1.0f / sqrtf(sum_of(squares) / size + eps));
+    for (int i = 0; i < size; i += LANES) {
+        Some in = lanes(size - i);
+        Floats v = times(load_some(in, x + i), scale);
+        store_some(to + i, in, times(v, load_some(in, weight + i)));
     }
 }
 
@@ -199,11 +199,11 @@ static void place(Step *s, int layer, long n) {
 }
 
 static void gate(float *row, int size, float *to) {
-    for (int i = 0; i < size; i += 16) {
-        __mmask16 in = lanes(size - i);
-        __m512 g = _mm512_maskz_loadu_ps(in, row + i), u = _mm512_maskz_loadu_ps(in, row + size + i);
-        __m512 down = _mm512_add_ps(_mm512_set1_ps(1.0f), exp_ps(_mm512_sub_ps(_mm512_setzero_ps(), g)));
-        _mm512_mask_storeu_ps(to + i, in, _mm512_mul_ps(_mm512_div_ps(g, down), u));
+    for (int i = 0; i < size; i += LANES) {
+        Some in = lanes(size - i);
+        Floats g = load_some(in, row + i), u = load_some(in, row + size + i);
+        Floats down = plus(every(1.0f), exp_of(minus(zeros(), g)));
+        store_some(to + i, in, times(over(g, down), u));
     }
 }
 
@@ -238,11 +238,10 @@ static void layer_step(Step *s, int layer) {
     adapted_product(s, layer, DOWN, s->x_NH, m->hidden, 1);
 }
 
-/* e^((logit - peak) / heat) for 16 tokens; zero for those that may not be drawn. */
-static inline __m512 likely(const float *logit, int left, __m512 peak, __m512 inverse) {
-    const __m512 v = _mm512_mask_loadu_ps(_mm512_set1_ps(-INFINITY), lanes(left), logit);
-    const __mmask16 possible = _mm512_cmp_ps_mask(v, _mm512_set1_ps(-INFINITY), _CMP_NEQ_UQ);
-    return _mm512_maskz_mov_ps(possible, exp_ps(_mm512_mul_ps(_mm512_sub_ps(v, peak), inverse)));
+/* e^((logit - peak) / heat) for a register of tokens; zero for those that may not be drawn. */
+INLINED Floats likely(const float *logit, int left, Floats peak, Floats inverse) {
+    const Floats never = every(-INFINITY), v = load_or(never, lanes(left), logit);
+    return unless_equal(v, never, exp_of(times(minus(v, peak), inverse)));
 }
 
 /* One token from a row of logits (see models/sampling.py); sums in double, in token order. */
@@ -251,32 +250,31 @@ static void draw(const Batch *b, const Model *m, long row) {
     const int size = m->vocabulary;
     if (b->allowed_MW) {
         const uint32_t *allowed = b->allowed_MW + row * ((size + 31) / 32);
-        for (int i = 0; i < size; i += 16) {
-            const __mmask16 banned = (__mmask16)~(allowed[i / 32] >> (i % 32));
-            _mm512_mask_storeu_ps(logit + i, banned & lanes(size - i), _mm512_set1_ps(-INFINITY));
+        for (int i = 0; i < size; i += LANES) {
+            store_where(logit + i, lanes(size - i), ~(allowed[i / 32] >> (i % 32)), every(-INFINITY));
         }
     }
-    __m512 largest = _mm512_set1_ps(-INFINITY);
-    for (int i = 0; i < size; i += 16)
-        largest = _mm512_max_ps(_mm512_mask_loadu_ps(largest, lanes(size - i), logit + i), largest);
-    const float peak = _mm512_reduce_max_ps(largest);
+    Floats largest = every(-INFINITY);
+    for (int i = 0; i < size; i += LANES)
+        largest = larger(load_or(largest, lanes(size - i), logit + i), largest);
+    const float peak = largest_of(largest);
     int best = 0;
     while (best < size - 1 && logit[best] != peak) best++;
     const float heat = b->temperature_M[row] > 0 ? b->temperature_M[row] : 1.0f;
-    const __m512 from = _mm512_set1_ps(peak), inverse = _mm512_set1_ps(1.0f / heat);
+    const Floats from = every(peak), inverse = every(1.0f / heat);
     double total = 0;
-    for (int i = 0; i < size; i += 16) total += _mm512_reduce_add_ps(likely(logit + i, size - i, from, inverse));
+    for (int i = 0; i < size; i += LANES) total += sum_of(likely(logit + i, size - i, from, inverse));
     int chosen = best;
     if (b->temperature_M[row] > 0) {
         const double target = b->uniform_M[row] * total;
         double sum = 0;
-        for (int i = 0; i < size; i += 16) {
-            const __m512 v = likely(logit + i, size - i, from, inverse);
-            const double after = sum + _mm512_reduce_add_ps(v);
+        for (int i = 0; i < size; i += LANES) {
+            const Floats v = likely(logit + i, size - i, from, inverse);
+            const double after = sum + sum_of(v);
             if (after > target) {
-                float each[16];
-                _mm512_storeu_ps(each, v);
-                for (int k = 0; k < 16 && i + k < size; k++) { /* the last one that is possible, if rounding leaves none */
+                float each[LANES];
+                store(each, v);
+                for (int k = 0; k < LANES && i + k < size; k++) { /* the last one that is possible, if rounding leaves none */
                     if (each[k] > 0) chosen = i + k;
                     sum += each[k];
                     if (each[k] > 0 && sum > target) break;

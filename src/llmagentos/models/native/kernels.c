@@ -6,6 +6,9 @@
 
 void start_threads(int threads) { start_pool(threads); }
 
+/* How an eight-bit weight of zero is written. */
+int zero_weight(void) { return ZERO_WEIGHT; }
+
 typedef struct {
     const Product *product;
     const float *x_NI;

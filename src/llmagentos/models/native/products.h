@@ -2,25 +2,26 @@
  *
  * In: rows of activations. Out: rows of products, exact integer sums scaled back to fp32 (see products.Int8Product for
  * the scheme and its papers). It does not know layers or attention.
- *
- * vpdpbusd multiplies unsigned by signed bytes. Here the weight is the unsigned one, with 128 for zero, so that the
- * correction 128 * sum(x) is one number for each row of inputs.
  */
 #ifndef LLMAGENTOS_PRODUCTS_H
 #define LLMAGENTOS_PRODUCTS_H
 
 #include <math.h>
 #include <stddef.h>
-#include <string.h>
 
 #include "pool.h"
+#include "registers.h"
 
-#define BLOCK 64 /* outputs of a product that are computed together: four registers of 16 */
+#define BLOCK 64 /* outputs of a product that lie together */
 #define HALF (BLOCK / 2)
-#define TILE 6   /* rows of inputs beside them: 24 sums, all in registers, for ten loads a step */
+#if LANES == 16
+#define TILE 6 /* rows of inputs beside a block: 24 sums, all in registers, for ten loads a step */
+#else
+#define TILE 4 /* beside a quarter of a block: eight sums, with what `dot4` needs besides all that sixteen registers hold */
+#endif
 
 typedef struct {
-    const uint8_t *weight;  /* [outputs / 64][padded inputs / 4][64][4] */
+    const uint8_t *weight;  /* [outputs / 64][padded inputs / 4][64][4], `ZERO_WEIGHT` for zero */
     const float *scale_O;   /* what one step of a weight is worth */
     const float *inverse_I; /* inputs are multiplied with it first; NULL for none */
     const float *bias_O;    /* NULL for none */
@@ -43,97 +44,94 @@ typedef struct {
 
 static inline int up_to(int multiple, int size) { return (size + multiple - 1) / multiple * multiple; }
 static inline int padded(int inputs) { return up_to(64, inputs); }
-static inline __mmask16 lanes(int left) { return left >= 16 ? 0xffff : left > 0 ? (__mmask16)((1u << left) - 1) : 0; }
 
 /* Turn one row into eight bits with the scale peak / 127. What is not finite makes the scale so, and with it the product:
  * as bits, sizes compare like integers, and NaN is the largest. */
 static void quantise_row(const float *x_I, const float *inverse_I, int inputs, const Rows *to, long row) {
     int8_t *whole = to->whole + row * padded(inputs);
-    __m512i peak = _mm512_setzero_si512();
-    for (int i = 0; i < inputs; i += 16) {
-        __mmask16 in = lanes(inputs - i);
-        __m512 x = _mm512_maskz_loadu_ps(in, x_I + i);
-        if (inverse_I) x = _mm512_mul_ps(x, _mm512_maskz_loadu_ps(in, inverse_I + i));
-        peak = _mm512_max_epi32(peak, _mm512_castps_si512(_mm512_abs_ps(x)));
+    Ints peak = int_zeros();
+    for (int i = 0; i < inputs; i += LANES) {
+        Some in = lanes(inputs - i);
+        Floats x = load_some(in, x_I + i);
+        if (inverse_I) x = times(x, load_some(in, inverse_I + i));
+        peak = int_larger(peak, size_bits(x));
     }
-    const int32_t bits = _mm512_reduce_max_epi32(peak);
+    const int32_t bits = int_largest_of(peak);
     float scale;
     memcpy(&scale, &bits, sizeof scale);
     scale /= 127.0f;
     if (scale < 1e-30f) scale = 1e-30f;
-    __m512 inverse = _mm512_set1_ps(1.0f / scale);
-    __m512i sum = _mm512_setzero_si512();
-    for (int i = 0; i < padded(inputs); i += 16) {
-        __mmask16 in = lanes(inputs - i);
-        __m512 x = _mm512_maskz_loadu_ps(in, x_I + i);
-        if (inverse_I) x = _mm512_mul_ps(x, _mm512_maskz_loadu_ps(in, inverse_I + i));
-        __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(x, inverse));
-        sum = _mm512_add_epi32(sum, rounded);
-        _mm_storeu_si128((__m128i *)(whole + i), _mm512_cvtsepi32_epi8(rounded));
+    Floats inverse = every(1.0f / scale);
+    Ints sum = int_zeros();
+    for (int i = 0; i < padded(inputs); i += LANES) {
+        Some in = lanes(inputs - i);
+        Floats x = load_some(in, x_I + i);
+        if (inverse_I) x = times(x, load_some(in, inverse_I + i));
+        Ints rounded = to_ints(times(x, inverse));
+        sum = int_plus(sum, rounded);
+        store_bytes(whole + i, rounded);
     }
     to->scale_N[row] = scale;
-    to->sum_N[row] = _mm512_reduce_add_epi32(sum);
+    to->sum_N[row] = int_sum_of(sum);
 }
 
-/* sum += weight * four, byte by byte in fours. Written out, because compilers that see the intrinsic copy the 24 sums to
- * memory and back at every step, which halves the speed. */
-static inline __attribute__((always_inline)) void dot4(__m512i *sum, __m512i weight, __m512i four) {
-    __asm__("vpdpbusd %2, %1, %0" : "+v"(*sum) : "v"(weight), "v"(four));
-}
-
-/* sum += left * right, written out for the same reason. */
-static inline __attribute__((always_inline)) void fma1(__m512 *sum, __m512 left, __m512 right) {
-    __asm__("vfmadd231ps %2, %1, %0" : "+v"(*sum) : "v"(left), "v"(right));
-}
-
-/* Sums of a block of outputs for `count` rows, scaled back; `count` is a constant wherever this is called. */
-static inline __attribute__((always_inline)) void product_tile(const Product *p, const Rows *x, long first, int block,
-                                                               float *y_NO, long stride, int add, const int count) {
+/* Sums of `wide` registers of outputs from place `at` of a block on, for `count` rows, scaled back; `count` and `wide` are
+ * constants wherever this is called. */
+INLINED void product_tile(const Product *p, const Rows *x, long first, int block, int at, float *y_NO, long stride, int add,
+                          const int count, const int wide) {
     const int depth = padded(p->inputs);
-    const uint8_t *weight = p->weight + (size_t)block * BLOCK * depth;
+    const uint8_t *weight = p->weight + (size_t)block * BLOCK * depth + 4 * at;
     const int8_t *rows = x->whole + first * depth;
-    __m512i sum[TILE][4];
+    Ints sum[TILE][BLOCK / LANES];
 #pragma GCC unroll 6
     for (int n = 0; n < count; n++)
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; i++) sum[n][i] = _mm512_setzero_si512();
+#pragma GCC unroll 8
+        for (int i = 0; i < wide; i++) sum[n][i] = int_zeros();
     for (int k = 0; k < depth; k += 4, weight += 4 * BLOCK) {
-        __m512i w[4];
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; i++) w[i] = _mm512_loadu_si512(weight + 64 * i);
+        Weights w[BLOCK / LANES];
+#pragma GCC unroll 8
+        for (int i = 0; i < wide; i++) w[i] = load_weights(weight + 4 * LANES * i);
 #pragma GCC unroll 6
         for (int n = 0; n < count; n++) {
             int32_t bytes;
             memcpy(&bytes, rows + (long)n * depth + k, sizeof bytes);
-            const __m512i four = _mm512_set1_epi32(bytes);
-#pragma GCC unroll 4
-            for (int i = 0; i < 4; i++) dot4(&sum[n][i], w[i], four);
+            const Ints four = int_every(bytes);
+#pragma GCC unroll 8
+            for (int i = 0; i < wide; i++) dot4(&sum[n][i], w[i], four);
         }
     }
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        const int at = block * BLOCK + i * 16;
-        const __mmask16 in = lanes(p->outputs - at);
-        const __m512 scale = _mm512_maskz_loadu_ps(in, p->scale_O + at);
-        const __m512 bias = p->bias_O ? _mm512_maskz_loadu_ps(in, p->bias_O + at) : _mm512_setzero_ps();
+#pragma GCC unroll 8
+    for (int i = 0; i < wide; i++) {
+        const int o = block * BLOCK + at + i * LANES;
+        const Some in = lanes(p->outputs - o);
+        const Floats scale = load_some(in, p->scale_O + o);
+        const Floats bias = p->bias_O ? load_some(in, p->bias_O + o) : zeros();
 #pragma GCC unroll 6
         for (int n = 0; n < count; n++) {
-            float *to = y_NO + (first + n) * stride + at;
-            const __m512i exact = _mm512_sub_epi32(sum[n][i], _mm512_set1_epi32(128 * x->sum_N[first + n]));
-            const __m512 back = _mm512_mul_ps(scale, _mm512_set1_ps(x->scale_N[first + n]));
-            __m512 y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(exact), back, bias);
-            if (add) y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(in, to));
-            _mm512_mask_storeu_ps(to, in, y);
+            float *to = y_NO + (first + n) * stride + o;
+            const Ints exact = int_minus(sum[n][i], int_every(ZERO_WEIGHT * x->sum_N[first + n]));
+            const Floats back = times(scale, every(x->scale_N[first + n]));
+            Floats y = product_plus(to_floats(exact), back, bias);
+            if (add) y = plus(y, load_some(in, to));
+            store_some(to, in, y);
         }
     }
 }
 
+/* A whole block for `count` rows, as many registers of outputs at once as there is room for. */
+INLINED void product_block(const Product *p, const Rows *x, long first, int block, float *y, long stride, int add,
+                           const int count) {
+    const int wide = LANES == 16 ? 4 : count == 1 ? 8 : count == 2 ? 4 : 2;
+    for (int at = 0; at < BLOCK; at += wide * LANES)
+        product_tile(p, x, first, block, at, y, stride, add, count, wide);
+}
+
 static void product_rows(const Product *p, const Rows *x, long first, long rows, int block, float *y, long stride,
                          int add) {
-    for (; rows >= TILE; first += TILE, rows -= TILE) product_tile(p, x, first, block, y, stride, add, TILE);
-    if (rows >= 3) product_tile(p, x, first, block, y, stride, add, 3), first += 3, rows -= 3;
-    if (rows == 2) product_tile(p, x, first, block, y, stride, add, 2);
-    if (rows == 1) product_tile(p, x, first, block, y, stride, add, 1);
+    for (; rows >= TILE; first += TILE, rows -= TILE) product_block(p, x, first, block, y, stride, add, TILE);
+    if (rows >= 3) product_block(p, x, first, block, y, stride, add, 3), first += 3, rows -= 3;
+    if (rows == 2) product_block(p, x, first, block, y, stride, add, 2);
+    if (rows == 1) product_block(p, x, first, block, y, stride, add, 1);
 }
 
 /* The pieces of a product that threads share out: a block, for half of the rows where there are enough. */
@@ -156,34 +154,32 @@ typedef struct {
     long row, column;
 } View;
 
-#define INLINED static inline __attribute__((always_inline))
-
-/* Up to 16 weights from place `at` on, of fp16 where `half`. */
-INLINED __m512 some_weights(const void *w, long at, __mmask16 in, const int half) {
-    if (half) return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(in, (const uint16_t *)w + at));
-    return _mm512_maskz_loadu_ps(in, (const float *)w + at);
+/* A register of weights from place `at` on, of fp16 where `half`; of no more than `in` unless they are `whole`. */
+INLINED Floats some_weights(const void *w, long at, Some in, const int half, const int whole) {
+    if (half) return whole ? load_halves((const uint16_t *)w + at) : load_some_halves(in, (const uint16_t *)w + at);
+    return whole ? load((const float *)w + at) : load_some(in, (const float *)w + at);
 }
 
-/* y[n][o] (+)= sum of x[n][k] * w[k][o] for up to 16 * `wide` outputs; `half`, `count` and `wide` are constants wherever
- * this is called. */
+/* y[n][o] (+)= sum of x[n][k] * w[k][o] for up to `wide` registers of outputs; `half`, `whole`, `count` and `wide` are
+ * constants wherever this is called. */
 INLINED void plain_tile(View x, const void *w, long from, long w_stride, int depth, float *y, long y_stride, int outputs,
-                        int add, const int half, const int count, const int wide) {
-    __m512 sum[12][4];
-    __mmask16 in[4];
+                        int add, const int half, const int whole, const int count, const int wide) {
+    Floats sum[12][4];
+    Some in[4];
 #pragma GCC unroll 4
-    for (int i = 0; i < wide; i++) in[i] = lanes(outputs - 16 * i);
+    for (int i = 0; i < wide; i++) in[i] = lanes(outputs - LANES * i);
 #pragma GCC unroll 12
     for (int n = 0; n < count; n++)
 #pragma GCC unroll 4
         for (int i = 0; i < wide; i++)
-            sum[n][i] = add ? _mm512_maskz_loadu_ps(in[i], y + n * y_stride + i * 16) : _mm512_setzero_ps();
+            sum[n][i] = add ? load_some(in[i], y + n * y_stride + i * LANES) : zeros();
     for (int k = 0; k < depth; k++) {
-        __m512 v[4];
+        Floats v[4];
 #pragma GCC unroll 4
-        for (int i = 0; i < wide; i++) v[i] = some_weights(w, from + k * w_stride + 16 * i, in[i], half);
+        for (int i = 0; i < wide; i++) v[i] = some_weights(w, from + k * w_stride + LANES * i, in[i], half, whole);
 #pragma GCC unroll 12
         for (int n = 0; n < count; n++) {
-            const __m512 one = _mm512_set1_ps(x.at[n * x.row + k * x.column]);
+            const Floats one = every(x.at[n * x.row + k * x.column]);
 #pragma GCC unroll 4
             for (int i = 0; i < wide; i++) fma1(&sum[n][i], v[i], one);
         }
@@ -191,30 +187,42 @@ INLINED void plain_tile(View x, const void *w, long from, long w_stride, int dep
 #pragma GCC unroll 12
     for (int n = 0; n < count; n++)
 #pragma GCC unroll 4
-        for (int i = 0; i < wide; i++) _mm512_mask_storeu_ps(y + n * y_stride + i * 16, in[i], sum[n][i]);
+        for (int i = 0; i < wide; i++) store_some(y + n * y_stride + i * LANES, in[i], sum[n][i]);
 }
 
-#define PLAIN_ROWS(most, some, wide)                                                                          \
-    for (; n + most <= rows; n += most, x.at += most * x.row)                                                 \
-        plain_tile(x, w, from, w_stride, depth, y + n * y_stride, y_stride, outputs, add, half, most, wide);  \
-    for (; n + some <= rows; n += some, x.at += some * x.row)                                                 \
-        plain_tile(x, w, from, w_stride, depth, y + n * y_stride, y_stride, outputs, add, half, some, wide);  \
-    for (; n + 2 <= rows; n += 2, x.at += 2 * x.row)                                                          \
-        plain_tile(x, w, from, w_stride, depth, y + n * y_stride, y_stride, outputs, add, half, 2, wide);     \
-    for (; n < rows; n++, x.at += x.row)                                                                      \
-        plain_tile(x, w, from, w_stride, depth, y + n * y_stride, y_stride, outputs, add, half, 1, wide);
+#define PLAIN_TILES(count, wide, whole)                                                                               \
+    for (; n + count <= rows; n += count, x.at += count * x.row)                                                      \
+        plain_tile(x, w, from, w_stride, depth, y + n * y_stride, y_stride, outputs, add, half, whole, count, wide);
+#define PLAIN_ROWS(most, some, wide, whole) \
+    PLAIN_TILES(most, wide, whole) PLAIN_TILES(some, wide, whole) PLAIN_TILES(2, wide, whole) PLAIN_TILES(1, wide, whole)
 
 /* Up to 64 outputs for all rows. */
 INLINED void some_columns(View x, const void *w, long from, long w_stride, int depth, float *y, long y_stride, int outputs,
                           long rows, int add, const int half) {
     long n = 0;
+#if LANES == 16 /* masks have registers of their own, so that whole registers are no faster */
     if (outputs > 32) {
-        PLAIN_ROWS(6, 3, 4)
+        PLAIN_ROWS(6, 3, 4, 0)
     } else if (outputs > 16) {
-        PLAIN_ROWS(12, 4, 2)
+        PLAIN_ROWS(12, 4, 2, 0)
     } else {
-        PLAIN_ROWS(12, 4, 1)
+        PLAIN_ROWS(12, 4, 1, 0)
     }
+#else
+    const View all = x;
+    for (; outputs > LANES; outputs -= 2 * LANES, from += 2 * LANES, y += 2 * LANES, n = 0, x = all) {
+        if (outputs >= 2 * LANES) {
+            PLAIN_ROWS(6, 3, 2, 1)
+        } else {
+            PLAIN_ROWS(6, 3, 2, 0)
+        }
+    }
+    if (outputs == LANES) {
+        PLAIN_ROWS(12, 4, 1, 1)
+    } else if (outputs > 0) {
+        PLAIN_ROWS(12, 4, 1, 0)
+    }
+#endif
 }
 
 static void plain_columns(View x, const void *w, long from, long w_stride, int depth, float *y, long y_stride, int outputs,
@@ -242,9 +250,8 @@ INLINED void product_of(View x, const void *w, long w_stride, int depth, float *
         for (int k = 0; k < depth; k += 64) {
             const int deep = depth - k < 64 ? depth - k : 64;
             for (int i = 0; i < deep; i++)
-                for (int at = 0; at < width; at += 16)
-                    _mm512_store_ps(together + i * 64 + at,
-                                    some_weights(w, (k + i) * w_stride + o + at, lanes(width - at), half));
+                for (int at = 0; at < width; at += LANES)
+                    store(together + i * 64 + at, some_weights(w, (k + i) * w_stride + o + at, lanes(width - at), half, 0));
             const View from = {x.at + k * x.column, x.row, x.column};
             plain_columns(from, together, 0, 64, deep, y + o, y_stride, width, rows, add || k);
         }

@@ -25,13 +25,15 @@ class Kernels:
     """The library, ready to compute."""
 
     library: ctypes.CDLL
+    zero: int
+    """How they write an eight-bit weight of 0: with 128 added or not."""
 
     @classmethod
     def load(cls, folder: Path, threads: int) -> Kernels:
         """The kernels from `folder` on this many threads; the first call in a process decides how many."""
         library = declare(load_kernels(folder))
         library.start_threads(threads)
-        return cls(library)
+        return cls(library, library.zero_weight())
 
 
 class KernelProduct:
@@ -46,7 +48,7 @@ class KernelProduct:
         inverse_I = None if smooth_I is None else smooth_I.reciprocal()
         bias = None if bias_O is None else bias_O.float().contiguous()
         self._kernels = kernels
-        self._kept = (lay_out(whole_OI), scale_O, inverse_I, bias)
+        self._kept = (lay_out(whole_OI, kernels.zero), scale_O, inverse_I, bias)
         self.product = Product(*(pointer(tensor) for tensor in self._kept), weight_OI.shape[1], weight_OI.shape[0])
 
     def __call__(self, x_NI: Tensor) -> Tensor:
@@ -59,10 +61,10 @@ class KernelProduct:
         return y_NO
 
 
-def lay_out(whole_OI: Tensor) -> Tensor:
-    """Whole numbers as the kernels read them: [O / 64, I / 4, 64, 4] with 128 for zero, padded."""
+def lay_out(whole_OI: Tensor, zero: int) -> Tensor:
+    """Whole numbers as the kernels read them: [O / 64, I / 4, 64, 4] with `zero` (0 or 128) for 0, padded."""
     outputs, inputs = whole_OI.shape
     shape = (-(-outputs // BLOCK) * BLOCK, -(-inputs // ALIGN) * ALIGN)
-    padded = torch.full(shape, 128, dtype=torch.uint8)
-    padded[:outputs, :inputs] = whole_OI.view(torch.uint8).bitwise_xor(128)
+    padded = torch.full(shape, zero, dtype=torch.uint8)
+    padded[:outputs, :inputs] = whole_OI.view(torch.uint8).bitwise_xor(zero)
     return padded.view(shape[0] // BLOCK, BLOCK, shape[1] // 4, 4).permute(0, 2, 1, 3).contiguous()

@@ -110,7 +110,7 @@ static size_t lay_out_training(Learning *l) {
     s->rows.whole = (int8_t *)at, at += n * (size_t)padded((int)most((int)inner, (int)outer)) / 4;
     l->longest = up_to(SPAN, t->longest), l->stride = up_to(16, m->size);
     l->scratch_size = 3 * l->longest * l->stride;
-    at += (16 - ((uintptr_t)at / sizeof(float)) % 16) % 16; /* whole registers; the workspace begins with one */
+    at += (16 - ((uintptr_t)at / sizeof(float)) % 16) % 16; /* whole lines of the cache; the workspace begins with one */
     l->scratch = at, at += l->scratch_size * pool.threads;
 
     l->run = (Run){0, t->tokens, t->rank, 0, l->pairs};
@@ -284,22 +284,22 @@ static void forward(int thread, void *argument) {
 
 /* dx += the gradient of a norm's input. */
 static void norm_back(const float *x, const float *weight, int size, float eps, const float *dy, float *dx) {
-    __m512 squares = _mm512_setzero_ps(), along = _mm512_setzero_ps();
-    for (int i = 0; i < size; i += 16) {
-        __mmask16 in = lanes(size - i);
-        __m512 v = _mm512_maskz_loadu_ps(in, x + i);
-        __m512 g = _mm512_mul_ps(_mm512_maskz_loadu_ps(in, dy + i), _mm512_maskz_loadu_ps(in, weight + i));
-        squares = _mm512_fmadd_ps(v, v, squares);
-        along = _mm512_fmadd_ps(v, g, along);
+    Floats squares = zeros(), along = zeros();
+    for (int i = 0; i < size; i += LANES) {
+        Some in = lanes(size - i);
+        Floats v = load_some(in, x + i);
+        Floats g = times(load_some(in, dy + i), load_some(in, weight + i));
+        squares = product_plus(v, v, squares);
+        along = product_plus(v, g, along);
     }
-    const float scale = 1.0f / sqrtf(_mm512_reduce_add_ps(squares) / size + eps);
-    const float back = _mm512_reduce_add_ps(along) * scale * scale * scale / size;
-    for (int i = 0; i < size; i += 16) {
-        __mmask16 in = lanes(size - i);
-        __m512 g = _mm512_mul_ps(_mm512_maskz_loadu_ps(in, dy + i), _mm512_maskz_loadu_ps(in, weight + i));
-        __m512 d = _mm512_fmadd_ps(g, _mm512_set1_ps(scale), _mm512_maskz_loadu_ps(in, dx + i));
-        d = _mm512_fnmadd_ps(_mm512_maskz_loadu_ps(in, x + i), _mm512_set1_ps(back), d);
-        _mm512_mask_storeu_ps(dx + i, in, d);
+    const float scale = 1.0f / sqrtf(sum_of(squares) / size + eps);
+    const float back = sum_of(along) * scale * scale * scale / size;
+    for (int i = 0; i < size; i += LANES) {
+        Some in = lanes(size - i);
+        Floats g = times(load_some(in, dy + i), load_some(in, weight + i));
+        Floats d = product_plus(g, every(scale), load_some(in, dx + i));
+        d = less_product(load_some(in, x + i), every(back), d);
+        store_some(dx + i, in, d);
     }
 }
 
@@ -315,15 +315,15 @@ static void norm_rows_back(Learning *l, const float *x_NH, const float *weight_H
 
 /* The gradient of gate and up from that of silu(gate) * up: silu'(g) = s + silu(g) (1 - s) with s = sigmoid(g). */
 static void gate_back(const float *row, int size, const float *d_inner, float *to) {
-    for (int i = 0; i < size; i += 16) {
-        __mmask16 in = lanes(size - i);
-        __m512 g = _mm512_maskz_loadu_ps(in, row + i), u = _mm512_maskz_loadu_ps(in, row + size + i);
-        __m512 d = _mm512_maskz_loadu_ps(in, d_inner + i), one = _mm512_set1_ps(1.0f);
-        __m512 s = _mm512_div_ps(one, _mm512_add_ps(one, exp_ps(_mm512_sub_ps(_mm512_setzero_ps(), g))));
-        __m512 silu = _mm512_mul_ps(g, s);
-        __m512 slope = _mm512_fmadd_ps(silu, _mm512_sub_ps(one, s), s);
-        _mm512_mask_storeu_ps(to + i, in, _mm512_mul_ps(_mm512_mul_ps(slope, u), d));
-        _mm512_mask_storeu_ps(to + size + i, in, _mm512_mul_ps(silu, d));
+    for (int i = 0; i < size; i += LANES) {
+        Some in = lanes(size - i);
+        Floats g = load_some(in, row + i), u = load_some(in, row + size + i);
+        Floats d = load_some(in, d_inner + i), one = every(1.0f);
+        Floats s = over(one, plus(one, exp_of(minus(zeros(), g))));
+        Floats silu = times(g, s);
+        Floats slope = product_plus(silu, minus(one, s), s);
+        store_some(to + i, in, times(times(slope, u), d));
+        store_some(to + size + i, in, times(silu, d));
     }
 }
 
@@ -427,12 +427,12 @@ static void attend_back(Learning *l, int layer, const Piece *p, int head, const 
                       rows, 0);
         for (int i = begin; i < queries; i++) {
             const int seen = p->position + i / group + 1 - at;
-            for (int half = 0; half < SPAN; half += 16) {
-                __m512 w = exp_ps(_mm512_sub_ps(_mm512_loadu_ps(weight[i] + half), _mm512_set1_ps(peak[i])));
-                w = _mm512_maskz_mov_ps(lanes(seen - half), w);
-                __m512 s = _mm512_sub_ps(_mm512_loadu_ps(slope[i] + half), _mm512_set1_ps(along[i]));
-                _mm512_storeu_ps(weight[i] + half, w);
-                _mm512_storeu_ps(slope[i] + half, _mm512_mul_ps(w, s));
+            for (int half = 0; half < SPAN; half += LANES) {
+                Floats w = exp_of(minus(load(weight[i] + half), every(peak[i])));
+                w = first_only(lanes(seen - half), w);
+                Floats s = minus(load(slope[i] + half), every(along[i]));
+                store(weight[i] + half, w);
+                store(slope[i] + half, times(w, s));
             }
         }
         plain_product((View){slope[begin], SPAN, 1}, keys + (long)at * stride, stride, positions, dq + begin * size, size,
