@@ -147,7 +147,7 @@ class Cycle:
         if environment == CONVERSATIONS:
             return self.heed(minutes, on_progress)
         env = self.players.environment(environment)
-        live = self.parts.releases.live()
+        live = self.parts.releases.to_learn_from()
         start = self.players.adapter(live)
         if isinstance(learner, str):
             choice = self.choose(env, learner, on_progress)
@@ -295,7 +295,7 @@ class Cycle:
         self, name: str, learner: Learner, minutes: float, show: OnProgress, texts: Sequence[tuple[int, ...]] = ()
     ) -> Candidate:
         """What a learner makes of the live release without an environment, resting on all that it replayed."""
-        live = self.parts.releases.live()
+        live = self.parts.releases.to_learn_from()
         checkpoint = self._checkpoint(f"{name}-{live.id}")
         source = Lessons(self._services(live), None, 0, [self.players.environment(skill) for skill in live.skills])
         context = replace(self._context(name, minutes, 0, checkpoint, source), documents=texts)

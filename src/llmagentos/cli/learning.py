@@ -18,6 +18,7 @@ from llmagentos.cli.requests import request_options, requests_of
 from llmagentos.cli.screen import as_json, say
 from llmagentos.records.task import Split
 
+AUTO = "auto"
 LOW_PRIORITY = 10
 """Added to the niceness of a process that learns unattended."""
 
@@ -41,7 +42,7 @@ LOW_PRIORITY = 10
 )
 @click.option(
     "--learner",
-    default="auto",
+    default=AUTO,
     show_default=True,
     help="auto chooses. imitation, dagger: from an expert; brief-imitation: without the prompt. policy-gradient, grpo, "
     "dr-grpo, rejection-sampling, dpo, kto: from own rewarded runs. prompt-distillation: of a learned skill, so that "
@@ -72,6 +73,7 @@ def learn(
     verdict is kept either way. Ctrl-C stops cleanly: the same command goes on where it was.
     """
     from llmagentos.agent import Agent
+    from llmagentos.learning.strategy import check_learner
 
     if sum((environment is not None, file is not None, data is not None, alone)) != 1:
         raise click.UsageError(
@@ -80,6 +82,8 @@ def learn(
         )
     if options and not data:
         raise click.UsageError("--option goes with --data FILE; another environment has its options in its name.")
+    if learner != AUTO:
+        check_learner(learner)  # before minutes go into a model
     if alone:
         _unattended(context, minutes, seed, machine)
         return
