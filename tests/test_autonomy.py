@@ -82,6 +82,20 @@ def test_no_skill_at_all_says_what_to_do(system: AgentOS) -> None:
         Autonomy(system.cycle, lambda event: None).learn(1)
 
 
+def test_skill_whose_runs_take_too_long_to_look_at_is_left_out(
+    system: AgentOS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Agent(system=system).run(DRILLS, tasks=1, sampling=Sampling(4))
+    monkeypatch.setattr("llmagentos.autonomy.SHORTEST_LOOK", 1e-4)
+    shown: list[str] = []
+    account = Autonomy(system.cycle, lambda event: shown.append(event.stage)).learn(1e-6)
+    ((skill, reason),) = account.left_out
+    assert skill == DRILLS
+    assert f"learn it by its name: llmagentos learn {DRILLS}" in reason
+    assert f"looking at {DRILLS}" in shown
+    assert account.chosen is None
+
+
 def test_skill_whose_environment_is_gone_is_left_out(system: AgentOS, monkeypatch: pytest.MonkeyPatch) -> None:
     Agent(system=system).run(DRILLS, tasks=1, sampling=Sampling(4))
     monkeypatch.setattr("llmagentos.autonomy.LOOKED_AT", 2)

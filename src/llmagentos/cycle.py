@@ -209,10 +209,20 @@ class Cycle:
         return prompt_share([run.transcript for run in shown])
 
     def probe(
-        self, env: LanguageEnvironment, *, seed: int = 0, on_progress: OnProgress = _quiet
+        self,
+        env: LanguageEnvironment,
+        *,
+        seed: int = 0,
+        seconds: float | None = None,
+        on_progress: OnProgress = _quiet,
     ) -> list[list[Episode]]:
-        """Several sampled runs of the live release on each of a few training tasks: what it can do with luck."""
+        """Several sampled runs of the live release on each of a few training tasks: what it can do with luck.
+
+        A run that takes longer than `seconds` is ended as truncated.
+        """
         policy = self.players.policy(env, self.parts.releases.live())
+        if seconds is not None:
+            policy = replace(policy, limits=replace(policy.limits, seconds=seconds))
         runs = self.rollouts.play(
             env.tasks("train", PROBE_TASKS, seed=seed),
             replace(policy, sampling=replace(policy.sampling, temperature=1.0), arguments=without(policy.arguments)),

@@ -22,7 +22,7 @@ from llmagentos.errors import ConfigError, EnvironmentFault
 from llmagentos.records.identity import JSON
 from llmagentos.records.task import Split, Task
 
-LONGEST_RUN = 64
+LONGEST_RUN = 32
 """Actions of a run where an environment allows hundreds: each is a reply of a model."""
 FEW_WORDS = 24
 """Tokens of `The best action here would be number 2.` and twice as many again."""
