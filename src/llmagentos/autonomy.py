@@ -98,6 +98,8 @@ class Account:
         return "\n".join([first, "", *rows, "", f"{word}: {verdict.reason}"])
 
     def _next(self) -> str:
+        if self.verdict is None and not self.prospects:
+            return "Give more minutes (--minutes), or name a skill: llmagentos learn NAME."
         if self.verdict is None:
             return (
                 "Run agents on other tasks, say what was wrong in llmagentos chat, or name a skill to llmagentos learn."
@@ -169,13 +171,14 @@ class Autonomy:
             )
         found = [conversations(CONVERSATIONS, unheeded)] if unheeded else []
         left_out: list[tuple[str, str]] = []
+        allowed = LOOKING_SHARE * minutes * 60
         for number, name in enumerate(names):
-            if number and time.monotonic() - began > LOOKING_SHARE * minutes * 60:
-                left_out.append((name, "the time for looking was over"))
+            if number and time.monotonic() - began > allowed:
+                left_out.append((name, "the time for looking was over; more minutes leave more"))
                 continue
             self._show(Progress("looking for what to learn", number, len(names), "skills", note=name))
             try:
-                found.append(self._assess(name, number, max(SHORTEST_LOOK, LOOKING_SHARE * minutes * 60)))
+                found.append(self._assess(name, number, max(SHORTEST_LOOK, allowed / len(names))))
             except LLMAgentOSError as problem:
                 left_out.append((name, str(problem)))
         return found, left_out
@@ -209,5 +212,5 @@ def _check_time(skill: str, runs: Sequence[Episode], seconds: float) -> None:
     if late:
         raise LearningError(
             f"{late} of {len(runs)} runs were not over after the {seconds:.0f} seconds that there are for looking. "
-            f"Give more minutes, or learn it by its name: llmagentos learn {skill}"
+            f"Give more minutes, or learn it by its name: llmagentos learn '{skill}'"
         )

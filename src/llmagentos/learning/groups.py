@@ -105,7 +105,8 @@ def learn_in_groups(
     if rewarded == 0:
         raise LearningError(
             f"No run of {context.skill} was rewarded in {run.done} steps: reinforcement cannot start from nothing. "
-            "Give demonstrations first (an expert, or corrected episodes): llmagentos learn --learner imitation"
+            "Give demonstrations first (an expert, or corrected episodes): "
+            f"llmagentos learn '{context.skill}' --learner imitation"
         )
     stopped = "nothing left to reinforce" if idle >= settings.patience else "flat" if flat else "plan"
     return run.candidate(evidence={"stopped": stopped, "warnings": warnings(run.curve)})
