@@ -97,6 +97,20 @@ def test_skill_whose_runs_take_too_long_to_look_at_is_left_out(
     assert account.chosen is None
 
 
+def test_skill_that_was_only_run_is_found_again_by_its_short_name(
+    system: AgentOS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = Path(__file__).parent.parent / "examples" / "odd_or_even.py"
+    file = tmp_path / "mine.py"
+    file.write_text(example.read_text())
+    Agent(system=system).run(f"{file}:OddOrEven-v0", tasks=1, sampling=Sampling(4))
+    monkeypatch.setattr("llmagentos.autonomy.LOOKED_AT", 2)
+    cycle = system.cycle
+    monkeypatch.setattr(cycle, "learn", lambda name, **options: verdict())
+    account = Autonomy(cycle, lambda event: None).learn(10)
+    assert [one.skill for one in account.prospects] == ["OddOrEven-v0"]
+
+
 def test_skill_whose_environment_is_gone_is_left_out(system: AgentOS, monkeypatch: pytest.MonkeyPatch) -> None:
     Agent(system=system).run(DRILLS, tasks=1, sampling=Sampling(4))
     monkeypatch.setattr("llmagentos.autonomy.LOOKED_AT", 2)

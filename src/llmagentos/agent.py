@@ -279,6 +279,7 @@ class Agent:
         episode that says so; it does not raise.
         """
         from llmagentos.kernel.rollouts import Policy, Rollouts
+        from llmagentos.players import environment_named
         from llmagentos.records.process import Limits
 
         if not isinstance(what, Task | str) and not callable(what):
@@ -288,7 +289,7 @@ class Agent:
             environment = self.system.make_environment(name)
         else:
             name = what if isinstance(what, str) else self._own_environment("run a function")
-            environment = self.system.make_environment(name)
+            environment = environment_named(name, self.system.make_environment, self.system.store)
             chosen = environment.tasks(split, tasks, seed)
         limits = Limits(steps=environment.most_steps)
         if callable(what):
