@@ -10,10 +10,11 @@ import pytest
 
 from llmagentos.agent import Agent
 from llmagentos.agentos import AgentOS
-from llmagentos.autonomy import Account, Autonomy
+from llmagentos.autonomy import HOW, Account, Autonomy
 from llmagentos.cli.main import run
 from llmagentos.errors import ConfigError
 from llmagentos.learning.prospects import Prospect
+from llmagentos.learning.strategy import LEARNERS
 from llmagentos.records.generation import Sampling
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Interval, SkillCheck, Verdict
@@ -51,8 +52,20 @@ def test_it_looks_at_what_was_run_chooses_and_learns(system: AgentOS, monkeypatc
     assert asked == [(DESK, "imitation")], "nobody shows how drills are done, and none of their runs succeeds"
     assert {one.skill for one in account.prospects} == {DESK, DRILLS}
     said = str(account)
-    for words in (f"{DESK} by imitation", "Released: the reason", "20% → 80% on 60", "Watch: The form drifts.", "r0"):
+    for words in (
+        f"The agent became better at {DESK}: it solves 80% of new tasks, before it was 20%. r0 is live.",
+        f"{DESK} by imitation",
+        "repeats what an expert or a person showed",
+        f"| {DESK} | 20% | 80% | 60 | passed |",
+        "Taken over: the reason",
+        "- The form drifts.",
+        "llmagentos releases rollback r0",
+    ):
         assert words in said
+
+
+def test_account_tells_every_learner_in_plain_words() -> None:
+    assert set(HOW) == set(LEARNERS)
 
 
 def test_nothing_worth_learning_is_said(system: AgentOS, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,12 +73,42 @@ def test_nothing_worth_learning_is_said(system: AgentOS, monkeypatch: pytest.Mon
     monkeypatch.setattr("llmagentos.autonomy.LOOKED_AT", 2)
     account = Autonomy(system.cycle, lambda event: None).learn(10)
     assert account.chosen is None
+    assert "Nothing was changed. r0 stays live." in str(account)
     assert "Nothing: no skill promises enough" in str(account)
 
 
 def test_no_skill_at_all_says_what_to_do(system: AgentOS) -> None:
     with pytest.raises(ConfigError, match="llmagentos run SupportDesk-v0"):
         Autonomy(system.cycle, lambda event: None).learn(1)
+
+
+def test_skill_whose_runs_take_too_long_to_look_at_is_left_out(
+    system: AgentOS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Agent(system=system).run(DRILLS, tasks=1, sampling=Sampling(4))
+    monkeypatch.setattr("llmagentos.autonomy.SHORTEST_LOOK", 1e-4)
+    shown: list[str] = []
+    account = Autonomy(system.cycle, lambda event: shown.append(event.stage)).learn(1e-6)
+    ((skill, reason),) = account.left_out
+    assert skill == DRILLS
+    assert f"learn it by its name: llmagentos learn '{DRILLS}'" in reason
+    assert f"looking at {DRILLS}" in shown
+    assert "Give more minutes (--minutes)" in str(account)
+    assert account.chosen is None
+
+
+def test_skill_that_was_only_run_is_found_again_by_its_short_name(
+    system: AgentOS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = Path(__file__).parent.parent / "examples" / "odd_or_even.py"
+    file = tmp_path / "mine.py"
+    file.write_text(example.read_text())
+    Agent(system=system).run(f"{file}:OddOrEven-v0", tasks=1, sampling=Sampling(4))
+    monkeypatch.setattr("llmagentos.autonomy.LOOKED_AT", 2)
+    cycle = system.cycle
+    monkeypatch.setattr(cycle, "learn", lambda name, **options: verdict())
+    account = Autonomy(cycle, lambda event: None).learn(10)
+    assert [one.skill for one in account.prospects] == ["OddOrEven-v0"]
 
 
 def test_skill_whose_environment_is_gone_is_left_out(system: AgentOS, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,5 +133,5 @@ def test_command_writes_its_account_into_the_home(
     assert niceness == [10]
     (page,) = (tmp_path / "home" / "reports").glob("learned-*.md")
     assert page.read_text() == f"{account}\n"
-    assert "Refused: the reason" in capsys.readouterr().out
+    assert "Not taken over: the reason" in capsys.readouterr().out
     assert run(["learn", "--auto", DESK]) == 2

@@ -15,7 +15,7 @@ import torch
 from llmagentos.agentos import AgentOS
 from llmagentos.cycle import Cycle, CycleSettings
 from llmagentos.environments.language import LanguageEnvironment, Policy, StepResult
-from llmagentos.errors import AdapterError, ConfigError, GateError, LearningError
+from llmagentos.errors import AdapterError, ConfigError, GateError, LearningError, WithdrawnError
 from llmagentos.evaluation.gate import Gate, GateRules, KeptSkill
 from llmagentos.learning.context import Learning, LearningContext
 from llmagentos.learning.language.imitation import Imitation, ImitationSettings
@@ -420,6 +420,27 @@ def test_withdrawn_data_is_not_gone_on_from(system: AgentOS, cycle: Cycle, taugh
     assert cycle.learn(DOOR, minutes=5, learner=second).released
     assert second.begun == [(None, 1)]
     assert system.releases.candidates()[-1].episodes == ()
+
+
+def test_waiting_candidate_whose_data_was_withdrawn_is_learned_anew(
+    system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter]
+) -> None:
+    cycle.teach(system.make_environment(DOOR), Given(taught["door"], episodes=("one",)), None, minutes=5)
+    system.releases.withdraw_episodes(["one"])
+    second = Given(taught["door"])
+    assert cycle.learn(DOOR, minutes=5, learner=second).released
+    assert len(second.begun) == 1
+
+
+def test_nothing_is_taught_from_a_release_that_rests_on_withdrawn_data(
+    system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter]
+) -> None:
+    assert cycle.learn(DOOR, minutes=5, learner=Given(taught["door"], episodes=("one",))).released
+    system.releases.withdraw_episodes(["one"])
+    again = Given(taught["light"])
+    with pytest.raises(WithdrawnError, match="rollback r0"):
+        cycle.learn(DOOR, minutes=5, learner=again)
+    assert again.begun == []
 
 
 def test_kept_skills_are_replayed(system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter]) -> None:

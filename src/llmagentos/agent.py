@@ -279,6 +279,8 @@ class Agent:
         episode that says so; it does not raise.
         """
         from llmagentos.kernel.rollouts import Policy, Rollouts
+        from llmagentos.players import environment_named
+        from llmagentos.records.process import Limits
 
         if not isinstance(what, Task | str) and not callable(what):
             raise ConfigError(f"run() takes a Task, an environment's name or a function, not {type(what).__name__}.")
@@ -287,15 +289,16 @@ class Agent:
             environment = self.system.make_environment(name)
         else:
             name = what if isinstance(what, str) else self._own_environment("run a function")
-            environment = self.system.make_environment(name)
+            environment = environment_named(name, self.system.make_environment, self.system.store)
             chosen = environment.tasks(split, tasks, seed)
+        limits = Limits(steps=environment.most_steps)
         if callable(what):
-            policy = Policy("", program="policy", arguments={"function": what})
+            policy = Policy("", program="policy", arguments={"function": what}, limits=limits)
         else:
             release, adapter = self.system.serving()
             settings = sampling or Sampling(max_tokens=environment.reply_tokens, seed=seed)
             arguments = self._react(release, environment.skill) if program == "react" else {}
-            policy = Policy(release.id, adapter, program, arguments, settings)
+            policy = Policy(release.id, adapter, program, arguments, settings, limits)
         rollouts = Rollouts(self.system.kernel)
         return Runs(tuple(rollouts.play(chosen, policy, stage=f"running {name}", on_progress=on_progress)))
 

@@ -7,18 +7,22 @@ It does not know how prospects are weighed (`learning.prospects`), nor any learn
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from llmagentos.cycle import CONVERSATIONS, WATCHING, Cycle
-from llmagentos.errors import ConfigError, LLMAgentOSError
+from llmagentos.errors import ConfigError, LearningError, LLMAgentOSError
 from llmagentos.learning.prospects import Prospect, assess, best_of, conversations
+from llmagentos.learning.strategy import LearnerName
 from llmagentos.learning.worked import has_expert
+from llmagentos.records.episode import Episode
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Verdict
 
 LOOKING_SHARE = 0.2
 """Of the minutes that may go into looking for what to learn."""
+SHORTEST_LOOK = 20.0
+"""Seconds that a skill is looked at where the minutes are few."""
 LOOKED_AT = 24
 """Own runs by which a skill's success is estimated."""
 
@@ -39,26 +43,87 @@ class Account:
     minutes: float
 
     def __str__(self) -> str:
-        lines = [f"# Learning unattended, {self.minutes:.1f} minutes", "", "## What was looked at", ""]
+        parts = [
+            f"# Learning unattended, {self.minutes:.1f} minutes",
+            self._headline(),
+            "## What was looked at",
+            self._looked_at(),
+            "## What was done",
+            self._done(),
+        ]
+        if self.verdict is not None and self.verdict.checks:
+            parts += ["## How it was checked", self._checked(self.verdict)]
+        if self.warnings:
+            parts += ["## What to watch", "\n".join(f"- {warning}" for warning in self.warnings)]
+        return "\n\n".join([*parts, "## What now", self._next()])
+
+    def _headline(self) -> str:
+        if self.verdict is None:
+            return f"Nothing was changed. {self.live} stays live."
+        if not self.verdict.released:
+            return f"What was learned was not taken over: the agent stays as it was. {self.live} stays live."
+        rose = next((check for check in self.verdict.checks if check.rule == "gain"), None)
+        if rose is None:
+            return f"The agent took over what it learned, and {self.live} is live."
+        return (
+            f"The agent became better at {rose.skill}: it solves {rose.candidate:.0%} of new tasks, before it was "
+            f"{rose.reference:.0%}. {self.live} is live."
+        )
+
+    def _looked_at(self) -> str:
+        rows = ["| skill | solves now | could gain | why |", "|---|---|---|---|"]
         for one in sorted(self.prospects, key=lambda prospect: -prospect.gain):
-            hope = f"expected gain {100 * one.gain:.0f} points" if one.learner else "nothing to learn from"
-            known = f"{one.success:.0%} of own runs succeed; " if one.played else ""
-            lines.append(f"- **{one.skill}**: {known}{one.reason}; {hope}.")
-        lines += [f"- {skill} was left out: {why}" for skill, why in self.left_out]
-        lines += ["", "## What was done", ""]
-        if self.chosen is None:
-            lines.append("Nothing: no skill promises enough to be worth a candidate. Run agents, or give corrections.")
-        else:
-            lines.append(f"{self.chosen.skill} by {self.chosen.learner}, because {self.chosen.reason}.")
-        if self.verdict is not None:
-            word = "Released" if self.verdict.released else "Refused"
-            lines += ["", f"{word}: {self.verdict.reason}"]
-            lines += [
-                f"- {check.skill}: {check.reference:.0%} → {check.candidate:.0%} on {check.tasks} fresh tasks"
-                for check in self.verdict.checks
-            ]
-        lines += [f"- Watch: {warning}" for warning in self.warnings]
-        return "\n".join([*lines, "", f"{self.live} is live."])
+            now = f"{one.success:.0%}" if one.played else "–"
+            hope = f"about {100 * one.gain:.0f} of 100 tasks" if one.learner else "nothing to learn from"
+            rows.append(f"| {one.skill} | {now} | {hope} | {one.reason} |")
+        left = [f"- {skill} was left out: {why}" for skill, why in self.left_out]
+        return "\n".join([*(rows if self.prospects else []), *([""] if self.prospects and left else []), *left])
+
+    def _done(self) -> str:
+        if self.chosen is None or self.chosen.learner is None:
+            return "Nothing: no skill promises enough to be worth the time."
+        how = HOW[self.chosen.learner]
+        return f"{self.chosen.skill} by {self.chosen.learner}, because {self.chosen.reason}. In this way {how}."
+
+    def _checked(self, verdict: Verdict) -> str:
+        """The gate's comparison; where tasks are few, its reason says how sure it is."""
+        rows = ["| skill | before | after | tasks | |", "|---|---|---|---|---|"]
+        rows += [
+            f"| {check.skill} | {check.reference:.0%} | {check.candidate:.0%} | {check.tasks} | "
+            f"{'passed' if check.passed else 'not passed'} |"
+            for check in verdict.checks
+        ]
+        word = "Taken over" if verdict.released else "Not taken over"
+        first = "Before and after played the same tasks, which were never learned from."
+        return "\n".join([first, "", *rows, "", f"{word}: {verdict.reason}"])
+
+    def _next(self) -> str:
+        if self.verdict is None and not self.prospects:
+            return "Give more minutes (--minutes), or name a skill: llmagentos learn NAME."
+        if self.verdict is None:
+            return (
+                "Run agents on other tasks, say what was wrong in llmagentos chat, or name a skill to llmagentos learn."
+            )
+        before = next((check.reference_release for check in self.verdict.checks), "")
+        if self.verdict.released:
+            back = f" If it should not: llmagentos releases rollback {before}" if before else ""
+            return f"Nothing needs to be done: agents use {self.live} from now on.{back}"
+        return "The same command tries again, with other tasks. More minutes (--minutes) give it more to learn from."
+
+
+HOW: Mapping[LearnerName, str] = {
+    "imitation": "the agent repeats what an expert or a person showed",
+    "brief-imitation": "the agent repeats what an expert showed, without reading the instructions each time",
+    "dagger": "the agent tries itself and an expert corrects every step",
+    "rejection-sampling": "the agent tries every task several times and repeats what succeeded",
+    "policy-gradient": "the agent tries every task several times, and does more of what succeeded and less of the rest",
+    "grpo": "the agent tries every task several times, and does more of what succeeded and less of the rest",
+    "dr-grpo": "the agent tries every task several times, and does more of what succeeded and less of the rest",
+    "dpo": "the agent sees a better and a worse reply side by side and prefers the better one",
+    "kto": "the agent learns from thumbs up and down",
+    "prompt-distillation": "the agent learns to work without its instructions, so that every run is shorter",
+}
+"""What a learner does, for a reader who knows none."""
 
 
 class Autonomy:
@@ -106,25 +171,31 @@ class Autonomy:
             )
         found = [conversations(CONVERSATIONS, unheeded)] if unheeded else []
         left_out: list[tuple[str, str]] = []
+        allowed = LOOKING_SHARE * minutes * 60
         for number, name in enumerate(names):
-            if number and time.monotonic() - began > LOOKING_SHARE * minutes * 60:
-                left_out.append((name, "the time for looking was over"))
+            if number and time.monotonic() - began > allowed:
+                left_out.append((name, "the time for looking was over; more minutes leave more"))
                 continue
             self._show(Progress("looking for what to learn", number, len(names), "skills", note=name))
             try:
-                found.append(self._assess(name, number))
+                found.append(self._assess(name, number, max(SHORTEST_LOOK, allowed / len(names))))
             except LLMAgentOSError as problem:
                 left_out.append((name, str(problem)))
         return found, left_out
 
-    def _assess(self, name: str, seed: int) -> Prospect:
+    def _assess(self, name: str, seed: int, seconds: float) -> Prospect:
+        """A skill's prospect; `LearningError` where a run of it takes longer than there are `seconds` for looking."""
         cycle = self._cycle
         env = cycle.players.environment(name)
         policy = cycle.players.policy(env, cycle.parts.releases.live())
         tasks, labels = env.tasks("train", LOOKED_AT, seed=seed), {"purpose": "probe"}
-        runs = cycle.rollouts.play(tasks, policy, stage=f"looking at {name}", labels=labels)
+        policy = replace(policy, limits=replace(policy.limits, seconds=seconds))
+        show = self._show
+        runs = cycle.rollouts.play(tasks, policy, stage=f"looking at {name}", labels=labels, on_progress=show)
+        _check_time(env.skill, runs, seconds)
         expert = has_expert(env)
-        probe = [] if expert else cycle.probe(env, seed=seed + 1)
+        probe = [] if expert else cycle.probe(env, seed=seed + 1, seconds=seconds, on_progress=show)
+        _check_time(env.skill, [run for group in probe for run in group], seconds)
         return assess(
             env.skill,
             runs,
@@ -133,4 +204,13 @@ class Autonomy:
             recovers=env.expert_recovers,
             corrections=sum(judged.better is not None for judged in cycle.parts.people.of_skill(env.skill)),
             prompt_share=cycle.prompt_share(env) if expert else 0.0,
+        )
+
+
+def _check_time(skill: str, runs: Sequence[Episode], seconds: float) -> None:
+    late = sum(run.outcome == "truncated" and run.seconds >= seconds for run in runs)
+    if late:
+        raise LearningError(
+            f"{late} of {len(runs)} runs were not over after the {seconds:.0f} seconds that there are for looking. "
+            f"Give more minutes, or learn it by its name: llmagentos learn '{skill}'"
         )

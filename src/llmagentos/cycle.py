@@ -148,7 +148,7 @@ class Cycle:
             return self.heed(minutes, on_progress)
         env = self.players.environment(environment)
         check_tasks(env, self.settings.rules.minimum_tasks)
-        live = self.parts.releases.live()
+        live = self.parts.releases.to_learn_from()
         start = self.players.adapter(live)
         if isinstance(learner, str):
             choice = self.choose(env, learner, on_progress)
@@ -187,9 +187,13 @@ class Cycle:
         return found
 
     def _waiting(self, skill: str, learner: str, live: Release) -> Candidate | None:
-        """A candidate that was learned from the live release and not judged, because somebody interrupted the gate."""
+        """A candidate that was learned from the live release and not judged, because somebody interrupted the gate.
+
+        One whose data was withdrawn since could never go live, and is left where it is.
+        """
         for candidate in self.parts.releases.open_candidates():
-            if (candidate.skill, candidate.learner, candidate.parent) == (skill, learner, live.id):
+            same = (candidate.skill, candidate.learner, candidate.parent) == (skill, learner, live.id)
+            if same and not self.parts.releases.rests_on_withdrawn(candidate):
                 return candidate
         return None
 
@@ -210,10 +214,20 @@ class Cycle:
         return prompt_share([run.transcript for run in shown])
 
     def probe(
-        self, env: LanguageEnvironment, *, seed: int = 0, on_progress: OnProgress = _quiet
+        self,
+        env: LanguageEnvironment,
+        *,
+        seed: int = 0,
+        seconds: float | None = None,
+        on_progress: OnProgress = _quiet,
     ) -> list[list[Episode]]:
-        """Several sampled runs of the live release on each of a few training tasks: what it can do with luck."""
+        """Several sampled runs of the live release on each of a few training tasks: what it can do with luck.
+
+        A run that takes longer than `seconds` is ended as truncated.
+        """
         policy = self.players.policy(env, self.parts.releases.live())
+        if seconds is not None:
+            policy = replace(policy, limits=replace(policy.limits, seconds=seconds))
         runs = self.rollouts.play(
             env.tasks("train", PROBE_TASKS, seed=seed),
             replace(policy, sampling=replace(policy.sampling, temperature=1.0), arguments=without(policy.arguments)),
@@ -298,7 +312,7 @@ class Cycle:
 
         One that was made before, and whose gate somebody interrupted, is given again.
         """
-        live = self.parts.releases.live()
+        live = self.parts.releases.to_learn_from()
         if waiting := self._waiting(name, learner.name, live):
             return waiting
         checkpoint = self._checkpoint(f"{name}-{live.id}")

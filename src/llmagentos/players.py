@@ -45,16 +45,12 @@ class Players:
 
         A skill of a user's own file is called by its short id; the file's path is remembered in the home.
         """
-        known = self.store.settings.get("environments", {})
-        env = self.make_environment(known.get(name, name))
-        if env.skill != env.name and known.get(env.skill) != env.name and not self.store.database.read_only:
-            self.store.settings.put("environments", {**known, env.skill: env.name})
-        return env
+        return environment_named(name, self.make_environment, self.store)
 
     def skill(self, environment: LanguageEnvironment) -> Skill:
-        """How an environment's tasks are played: greedy, by `react`, with its own limit of a reply."""
-        sampling = Sampling(max_tokens=environment.reply_tokens)
-        return Skill(environment.skill, environment.name, sampling=sampling, limits=Limits())
+        """How an environment's tasks are played: greedy, by `react`, with its own limits of a reply and of a run."""
+        sampling, limits = Sampling(max_tokens=environment.reply_tokens), Limits(steps=environment.most_steps)
+        return Skill(environment.skill, environment.name, sampling=sampling, limits=limits)
 
     def suite(self, environment: LanguageEnvironment) -> SkillSuite:
         """Its tasks by split; those of the gate are new at every call, and logged."""
@@ -109,3 +105,12 @@ class Players:
     def store_adapter(self, adapter: FusedAdapter) -> str:
         """The digest of an adapter that is stored now."""
         return self.store.blobs.put(write_adapter(adapter, self.engine.decoder.config, self.settings.model))
+
+
+def environment_named(name: str, make: Callable[[str], LanguageEnvironment], store: Store) -> LanguageEnvironment:
+    """What `make` makes of a name or of a skill's short id; where a short id leads is remembered in the home."""
+    known = store.settings.get("environments", {})
+    env = make(known.get(name, name))
+    if env.skill != env.name and known.get(env.skill) != env.name and not store.database.read_only:
+        store.settings.put("environments", {**known, env.skill: env.name})
+    return env

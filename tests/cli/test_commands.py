@@ -43,6 +43,41 @@ def test_listing_is_json_on_request(arguments: list[str], home: Path, capsys: py
     assert isinstance(printed(capsys), list | dict)
 
 
+def test_file_of_requests_is_read_as_told_and_says_what_will_be_hard(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Embedder:
+        def embed(self, texts: list[str]) -> list[list[float]]:
+            return [[1.0, 0.5] for _ in texts]
+
+    monkeypatch.setattr(AgentOS, "embedder", Embedder())
+    said = "go to the settings and choose the page that is called billing and then log out"
+    lines = [{"mail": f"Mail {n}", "desk": n % 2, "reply": said, "number": f"n{n}"} for n in range(150)]
+    path = tmp_path / "mails.jsonl"
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    told = ["data", "check", str(path), "-o", "request=mail"]
+    assert run([*told, "-o", "label=desk"]) == 0
+    shown = capsys.readouterr().out
+    assert "read as: request from mail, label from desk" in shown
+    assert "The labels are numbers" in shown
+    assert run([*told, "-o", "answer=reply"]) == 0
+    assert "Answers have 16 words in the middle" in capsys.readouterr().out
+    assert run([*told, "-o", "answer=reply", "-o", "alike=0.7"]) == 0
+    assert "Answers have" not in capsys.readouterr().out
+    assert run([*told, "-o", "label=number"]) == 0
+    assert "labels occur once" in capsys.readouterr().out
+    with path.open("a") as file:
+        file.write('{"mail": "no label"}\n' * 7)
+    assert run([*told, "-o", "label=desk", "--most", "5"]) == 0
+    again = f"and 2 more; llmagentos data check {path} --option request=mail --option label=desk --most 7 lists them"
+    assert again in " ".join(capsys.readouterr().out.split())
+    for wrong, reason in (("label", "NAME=VALUE"), ("colour=red", "no option 'colour'")):
+        assert run([*told, "-o", wrong]) != 0
+        assert reason in capsys.readouterr().err
+    assert run(["learn", "SupportDesk-v0", "-o", "label=desk"]) == 2
+    assert "--option goes with --data FILE" in capsys.readouterr().err
+
+
 def test_fact_is_added_and_found(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["knowledge", "add", FACT, "--source", "owner"]) == 0
     assert "added" in capsys.readouterr().out
@@ -74,7 +109,9 @@ def test_requests_are_looked_through_for_what_does_not_fit(
 
     monkeypatch.setattr(AgentOS, "embedder", Embedder())
     assert run(["data", "check", str(path), "--json"]) == 0
-    (found,) = printed(capsys)
+    said, shown = capsys.readouterr()
+    assert "reading tickets.jsonl" in shown
+    (found,) = json.loads(said)
     assert (found["request"], found["says"], found["neighbours_say"]) == ("money planted", "track", "refund")
     assert run(["data", "check", str(path)]) == 0
     said, shown = capsys.readouterr()
@@ -230,11 +267,12 @@ def test_environment_variable_chooses_the_home(home: Path, capsys: pytest.Captur
 def test_chat_takes_thumbs_and_corrections(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = "/good\nWhere is my order?\n/bad\n/correct It is on its way.\nAnd the other?\n/correct\n"
+    said = "/good\nWhere is my order?\n/help\n/bad\n/correct It is on its way.\nAnd the other?\n/correct\n"
     monkeypatch.setattr("sys.stdin", io.StringIO(said))
     assert run(["chat", "--max-tokens", "4"]) == 0
     out, told = capsys.readouterr()
     assert "no answer yet" in told
+    assert "There is no /help. There are: /good, /bad, /correct, /better, /new." in told
     assert "needs the right text" in told
     assert "correction by" in out
     assert run(["feedback", "list", "--json"]) == 0

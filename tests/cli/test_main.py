@@ -102,6 +102,18 @@ def test_listing_names_every_command_with_its_summary(capsys: pytest.CaptureFixt
         assert summary.split()[0] in page
 
 
+def test_package_is_a_command_and_lists_what_else_can_be_run() -> None:
+    done = subprocess.run([sys.executable, "-m", "llmagentos", "environments"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "./my_env.py:MyEnv-v0" in done.stdout
+
+
+def test_unknown_learner_is_answered_before_anything_is_loaded(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["learn", "Drills-v0", "--learner", "imitatoin"]) == 2
+    assert "Choose one of: auto, imitation" in capsys.readouterr().err
+    assert not home.exists()
+
+
 def test_unknown_command_is_answered_with_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["lern"]) == 2
     assert "learn" in capsys.readouterr().err

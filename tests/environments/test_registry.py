@@ -10,6 +10,7 @@ import gymnasium
 import pytest
 
 import llmagentos.environments  # noqa: F401 (registers the built-in environments)
+from llmagentos.environments.adapter import TimeLimited
 from llmagentos.environments.language import LanguageEnvironment
 from llmagentos.environments.registry import BUILT_IN, describe, make, names
 from llmagentos.errors import ConfigError, EnvironmentFault, NotFoundError
@@ -157,6 +158,21 @@ def test_users_language_environment_keeps_its_time_limit_and_expert(tmp_path: Pa
     assert results[-1][4] == {"success": False, "lenient": False}
 
 
+def test_time_limit_leaves_everything_else_as_the_environment_says(tmp_path: Path) -> None:
+    file = tmp_path / "echo.py"
+    file.write_text(LANGUAGE_FILE)
+    limited = make(f"{file}:Echo-v0")
+    limited.reset(seed=0)
+    inner = limited._inner  # type: ignore[attr-defined]
+    inner.answer = lambda task: "hi"
+    again = TimeLimited(inner, 40)
+    assert again.answer(again.tasks("train", 1)[0]) == "hi"
+    inner.reply_tokens, inner.expert_recovers, inner.abstention = 7, True, "Nothing."
+    again = TimeLimited(inner, 40)
+    assert (again.reply_tokens, again.expert_recovers, again.abstention) == (7, True, "Nothing.")
+    assert again.most_steps == 40
+
+
 def test_describing_a_users_file_does_not_execute_it(tmp_path: Path) -> None:
     file = tmp_path / "boom.py"
     file.write_text("raise RuntimeError('executed')")
@@ -223,8 +239,27 @@ def test_plain_environment_without_a_success_says_what_to_give(tmp_path: Path) -
     file.write_text(PLAIN_FILE.replace('{"success": right}', "{}").replace("Parity-v0", "Mute-v0"))
     mute = make(f"{file}:Mute-v0")
     mute.reset(seed=0)
-    with pytest.raises(EnvironmentFault, match="reward_threshold"):
+    with pytest.raises(EnvironmentFault, match=r"Mute-v0\?reward_threshold=1"):
         mute.step("1")
+
+
+def test_success_of_a_plain_environment_is_said_in_its_name() -> None:
+    cart = make("CartPole-v1?reward_threshold=5")
+    assert cart.skill == "CartPole-v1?reward_threshold=5"
+    cart.reset(seed=3)
+    result = cart.step("1")
+    while not result[2]:
+        result = cart.step("1")
+    assert result[4] == {"success": True, "lenient": True}
+    for name in ("CartPole-v1?reward_threshold=much", "Drills-v0?reward_threshold=1"):
+        with pytest.raises(ConfigError, match="reward_threshold"):
+            make(name)
+
+
+def test_plain_environment_is_given_the_tokens_of_its_actions_and_bounded_runs() -> None:
+    cart, pendulum, words = make("CartPole-v1"), make("Pendulum-v1"), make("Drills-v0")
+    assert cart.reply_tokens == pendulum.reply_tokens == 32 < LanguageEnvironment.reply_tokens
+    assert (cart.most_steps, make("FrozenLake-v1").most_steps, words.most_steps) == (32, 32, 16)
 
 
 @pytest.mark.parametrize("reply", ["", "[", "[1", "[" * 3000 + "]" * 3000, "[1e999]", "[null]", "[0.5, 0.5]", "\x00"])

@@ -223,7 +223,10 @@ def test_packed_file_in_a_folder_is_told(tmp_path: Path) -> None:
 
 def test_columns_in_any_language_are_told_and_can_be_named(tmp_path: Path) -> None:
     path = write(tmp_path / "t.jsonl", [{"问题": row["text"], "意图": row["label"]} for row in tickets()])
-    with pytest.raises(SourceError, match=r"None of the 200 records of .*t\.jsonl.*问题, 意图.*&request=COLUMN&label"):
+    columns = (
+        r"None of the 200 records of .*t\.jsonl.*问题, 意图.*--data '.*t\.jsonl' --option request=COLUMN --option label"
+    )
+    with pytest.raises(SourceError, match=columns):
         opened(path)
     assert len(opened(path, request="问题", label="意图").requests.tools) == 3
 

@@ -203,6 +203,9 @@ def test_a_consolidation_needs_no_gain_but_may_be_inferior_nowhere():
     candidate = replace(CANDIDATE, change="consolidation")
     same, lost = KeptSkill(shares("A", 90, 90)), KeptSkill(shares("B", 80, 90))
     assert judge(None, [same], candidate, divergence=None).released
+    talks = replace(candidate, skill="conversations")
+    said = judge(None, [same], talks, divergence=None).reason
+    assert said.startswith("conversations has no tasks to be measured by. Kept: A")
     assert not judge(None, [same, lost], candidate, divergence=None).released
     assert not judge(None, [same], candidate, divergence=9.0).released
     assert not judge(shares("Drills-v0", 60, 70), [same], candidate).released, "not on its own skill either"

@@ -138,7 +138,7 @@ def test_corrected_conversations_are_learned_by_a_run_of_their_own(system: Agent
     bare = AdapterTrainer(system.engine.decoder, AdapterSettings())
     after, before = (float(one.logprobs([from_transcript(right)])[0].detach().sum()) for one in (trainer, bare))
     assert after > before
-    assert system.withdraw_feedback(given.id, "taken back")
+    assert system.withdraw_feedback(given.id, "taken back") == ["r1"]
 
 
 def test_corrected_conversations_are_learned_unattended_and_once(system: AgentOS, talk: Episode) -> None:
@@ -150,7 +150,8 @@ def test_corrected_conversations_are_learned_unattended_and_once(system: AgentOS
     assert account.chosen is not None
     assert account.chosen.skill == CONVERSATIONS
     assert account.verdict is not None
-    assert "**conversations**: people corrected 1 conversation that nothing was learned from yet" in str(account)
+    assert "people corrected 1 conversation that nothing was learned from yet" in str(account)
+    assert "| conversations | – | about 1 of 100 tasks |" in str(account)
     assert [one.episodes for one in system.releases.candidates()] == [(given.shown,)]
     assert system.cycle.unheeded() == 0
 

@@ -112,6 +112,15 @@ def test_demonstration_shows_what_the_model_will_be_asked(build: Callable[..., K
     assert "sampled" in [segment.origin for segment in played.transcript.segments]
 
 
+def test_experts_run_may_be_as_long_as_its_environment_says(kernel: Kernel) -> None:
+    def expert(task: Task) -> Callable[[str], str]:
+        return lambda observation: "ok"
+
+    rollouts = Rollouts(kernel)
+    assert rollouts.demonstrate(tasks(1, turns=20), expert)[0].outcome == "truncated"
+    assert rollouts.demonstrate(tasks(1, turns=20), expert, steps=20)[0].outcome == "finished"
+
+
 def test_expert_is_made_fresh_for_every_task(kernel: Kernel) -> None:
     def expert(task: Task) -> Callable[[str], str]:
         said = iter([f"first {task.seed}", f"second {task.seed}"])

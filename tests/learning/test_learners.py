@@ -532,7 +532,7 @@ def test_learning_that_taught_nothing_begins_anew_once_that_is_mended(
 
 def test_nothing_rewarded_says_what_to_do_next(workshop: Any, own_run: Callable[..., Episode]) -> None:
     context = workshop.context(practice=lambda adapter, asked: [[own_run(PROMPT, (9,), 0.0)] * 4])
-    with pytest.raises(LearningError, match=r"No run of toy was rewarded.*llmagentos learn --learner imitation"):
+    with pytest.raises(LearningError, match=r"No run of toy was rewarded.*llmagentos learn 'toy' --learner imitation"):
         workshop.run(policy_gradient(20, patience=3), context)
 
 

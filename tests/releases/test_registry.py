@@ -220,7 +220,10 @@ def test_registry_withdraws_releases_resting_on_episodes_and_their_descendants(
 
 def test_registry_publishes_nothing_that_rests_on_withdrawn_episodes(store: Store, releases: Releases) -> None:
     releases.publish(candidate(store, "c1", episodes=("e1",)), yes("c1", S=0.9))
+    assert releases.to_learn_from().id == "r1"
     releases.withdraw_episodes(["e1", "e9"])
+    with pytest.raises(WithdrawnError, match="rollback r0"):
+        releases.to_learn_from()
     with pytest.raises(WithdrawnError, match=r"c2 would serve main.*withdrawn"):
         releases.publish(candidate(store, "c2", parent="r1", episodes=("e2",)), yes("c2"))
     with pytest.raises(WithdrawnError, match="c3 would serve main, other"):

@@ -86,12 +86,15 @@ def withdraw_feedback(context: click.Context, identifier: str, reason: str) -> N
     """Learn nothing from IDENTIFIER any more, and mark the releases that rest on it."""
     with writing(context) as system:
         marked = system.withdraw_feedback(identifier, reason)
-        live = system.releases.live().id
+        live, sound = system.releases.live().id, system.releases.newest_sound()
     say(f"{identifier} is withdrawn.")
     if marked:
         say(f"Rest on it and cannot come back: {', '.join(marked)}.", style="yellow")
     if live in marked:
-        say(f"{live} is live; learn again without it, or go back: llmagentos releases rollback ID", style="yellow")
+        say(
+            f"{live} stays live until you go back: llmagentos releases rollback {sound}. Then learn again without it.",
+            style="yellow",
+        )
 
 
 def read_kind(thumb: str | None, correction: str | None, better: str | None) -> tuple[FeedbackKind, str]:

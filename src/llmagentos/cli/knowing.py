@@ -9,6 +9,7 @@ import click
 
 from llmagentos.cli.opening import json_option, reading, writing
 from llmagentos.cli.progress import progress
+from llmagentos.cli.requests import request_options, requests_of
 from llmagentos.cli.screen import as_json, say, table, when
 
 LOOKED_AT = 20_000
@@ -52,6 +53,7 @@ def list_data(context: click.Context, machine: bool) -> None:
 
 @data.command("check")
 @click.argument("file")
+@request_options
 @click.option(
     "--most", default=20, show_default=True, type=click.IntRange(1, 100_000), help="Most suspects and left-out to show."
 )
@@ -60,17 +62,18 @@ def list_data(context: click.Context, machine: bool) -> None:
 )
 @json_option
 @click.pass_context
-def check_data(context: click.Context, file: str, most: int, look_at: int, machine: bool) -> None:
+def check_data(
+    context: click.Context, file: str, options: tuple[str, ...], most: int, look_at: int, machine: bool
+) -> None:
     """Look through the training requests of FILE for those that look mislabelled or planted.
 
     A suspect expects what hardly any of the most similar requests expects. Nothing is changed: mend the file, or
     learn it as it is. What could not be read is listed too. Of more than --look-at requests so many are drawn.
     """
-    from llmagentos.cli.learning import requests_of
     from llmagentos.environments.request_audit import some, suspects
 
     with progress() as show, writing(context, show) as system:
-        cases = requests_of(file, quiet=machine, show=show, most=most).requests.cases["train"]
+        cases = requests_of(file, options, quiet=machine, show=show, most=most).requests.cases["train"]
         looked_at = some(cases, look_at)
         found = suspects(looked_at, system.embedder.embed, on_progress=show)
     if machine:

@@ -7,25 +7,20 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 import click
 
 from llmagentos.cli.opening import json_option, writing
 from llmagentos.cli.progress import progress
 from llmagentos.cli.releases import show_verdict
+from llmagentos.cli.requests import request_options, requests_of
 from llmagentos.cli.screen import as_json, say
 from llmagentos.records.task import Split
 
-if TYPE_CHECKING:
-    from llmagentos.environments.requests import RequestsEnvironment
-    from llmagentos.records.progress import Progress
-
+AUTO = "auto"
 LOW_PRIORITY = 10
 """Added to the niceness of a process that learns unattended."""
-SHOWN = 5
-"""Records that were left out and are told of one by one."""
 
 
 @click.command()
@@ -40,13 +35,14 @@ SHOWN = 5
     help="Instead: learn requests with what is right to do, from a CSV, JSONL or Parquet file or a folder. Without "
     "FILE: the documents of `llmagentos data`.",
 )
+@request_options
 @click.option("--auto", "alone", is_flag=True, help="Choose the skill with the largest expected gain, at low priority.")
 @click.option(
     "--minutes", default=10.0, show_default=True, type=click.FloatRange(0.01, 100_000), help="Wall time to spend."
 )
 @click.option(
     "--learner",
-    default="auto",
+    default=AUTO,
     show_default=True,
     help="auto chooses. imitation, dagger: from an expert; brief-imitation: without the prompt. policy-gradient, grpo, "
     "dr-grpo, rejection-sampling, dpo, kto: from own rewarded runs. prompt-distillation: of a learned skill, so that "
@@ -61,6 +57,7 @@ def learn(
     environment: str | None,
     file: str | None,
     data: str | None,
+    options: tuple[str, ...],
     alone: bool,
     minutes: float,
     learner: str,
@@ -76,12 +73,17 @@ def learn(
     verdict is kept either way. Ctrl-C stops cleanly: the same command goes on where it was.
     """
     from llmagentos.agent import Agent
+    from llmagentos.learning.strategy import check_learner
 
     if sum((environment is not None, file is not None, data is not None, alone)) != 1:
         raise click.UsageError(
             "Give one of: an environment such as SupportDesk-v0, --env ./my_env.py:MyEnv-v0, --data FILE, --data, "
             "--auto."
         )
+    if options and not data:
+        raise click.UsageError("--option goes with --data FILE; another environment has its options in its name.")
+    if learner != AUTO:
+        check_learner(learner)  # before minutes go into a model
     if alone:
         _unattended(context, minutes, seed, machine)
         return
@@ -89,7 +91,7 @@ def learn(
         if fresh:
             system.discard_checkpoints()
         if data:
-            file = requests_of(data, quiet=machine, show=show).name
+            file = requests_of(data, options, quiet=machine, show=show).name
         if data == "":
             verdict = Agent(system=system).train_model(minutes=minutes, on_progress=show).verdicts[0]
         else:
@@ -119,26 +121,6 @@ def _unattended(context: click.Context, minutes: float, seed: int, machine: bool
         return
     say(str(account))
     say(f"Written to {page}")
-
-
-def requests_of(path: str, *, quiet: bool, show: Callable[[Progress], None], most: int = SHOWN) -> RequestsEnvironment:
-    """The environment of a file of requests; says what was read and `most` of what was left out unless `quiet`."""
-    from llmagentos.environments import requests
-    from llmagentos.environments.registry import make, write_query
-
-    requests.load({"data": path}, show)
-    environment = make(requests.NAME + write_query({"data": path}))
-    assert isinstance(environment, requests.RequestsEnvironment)
-    found = environment.requests
-    if quiet:
-        return environment
-    say(f"{environment.skill}: {found.summary}")
-    for one in found.left_out[:most]:
-        say(f"  left out: {one.source} {one.reason}")
-    more = len(found.left_out[most:]) + found.more_left_out
-    if more:
-        say(f"  and {more:,} more; llmagentos data check '{path}' --most {min(len(found.left_out), 1000)} lists them")
-    return environment
 
 
 @click.command()

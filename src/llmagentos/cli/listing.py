@@ -10,7 +10,7 @@ from typing import get_args
 import click
 
 from llmagentos.cli.opening import json_option, reading
-from llmagentos.cli.screen import as_json, percent, table, when
+from llmagentos.cli.screen import as_json, percent, say, table, when
 from llmagentos.records.process import ProcessState
 
 
@@ -71,6 +71,10 @@ def environments(machine: bool) -> None:
         for one in found
     ]
     table("Environments (options as NAME?option=value)", ["name", "what it is", "options", "needs"], rows)
+    say(
+        "Any Gymnasium id works too, such as FrozenLake-v1 (FrozenLake-v1?reward_threshold=1 says what a success is), "
+        "and a file of your own: ./my_env.py:MyEnv-v0"
+    )
 
 
 @click.command()

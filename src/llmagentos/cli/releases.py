@@ -42,7 +42,7 @@ def list_releases(context: click.Context, machine: bool) -> None:
             release.parent,
             ", ".join(release.skills),
             when(release.created),
-            "withdrawn" if release.withdrawn else "live" if release.id == live else "",
+            ", ".join(["live"] * (release.id == live) + ["withdrawn"] * release.withdrawn),
         )
         for release in known
     ]
@@ -66,6 +66,7 @@ def show(context: click.Context, release: str, machine: bool) -> None:
     facts += [
         (f"{one.kind} {one.name}", f"{one.digest} ({one.skill or 'all skills'})") for one in found.manifest.artefacts
     ]
+    facts += [("state", "rests on withdrawn data and cannot come back")] if found.withdrawn else []
     facts += [(f"setting {name}", str(value)) for name, value in found.manifest.settings.items()]
     table(found.id, ["", ""], [fact for fact in facts if fact[1]])
     if found.verdict is not None:
@@ -117,8 +118,11 @@ def show_verdict(verdict: Verdict) -> None:
     if rows:
         table("Checks on fresh tasks of the gate", ["skill", "tasks", "before", "after", "points", "rule", ""], rows)
     if verdict.divergence is not None:
-        budget = f" of {verdict.divergence_budget:.3g} allowed" if verdict.divergence_budget is not None else ""
-        say(f"KL from the live release on other prompts: {verdict.divergence:.3g} nats a token{budget}")
+        budget = f", {verdict.divergence_budget:.3g} are allowed" if verdict.divergence_budget is not None else ""
+        say(
+            f"Answers to other prompts moved by {max(0.0, verdict.divergence):.3g} nats a token (KL divergence) from "
+            f"the live release{budget}."
+        )
 
 
 def points(difference: Interval) -> str:

@@ -117,6 +117,9 @@ def chat(context: click.Context, message: str | None, instructions: str, tempera
             if said == "/new":
                 turns, last = list(opening), ""
                 continue
+            if _is_command(said):
+                complain(f"There is no {said}. There are: {', '.join(VERDICTS)}, /new.")
+                continue
             if said.split(" ", 1)[0] in VERDICTS:
                 better = _judge(system, last, said)
                 if better:
@@ -128,6 +131,11 @@ def chat(context: click.Context, message: str | None, instructions: str, tempera
             last = answer.episode.id
         if message is None and sys.stdin.isatty():
             say(f"Engine: {system.engine.counters}.", "dim")
+
+
+def _is_command(said: str) -> bool:
+    """Whether a line is a single word after a slash that nobody knows, rather than words for the model."""
+    return said.startswith("/") and said[1:].isalpha() and said not in VERDICTS
 
 
 def _judge(system: AgentOS, episode: str, said: str) -> str:

@@ -22,6 +22,11 @@ from llmagentos.errors import ConfigError, EnvironmentFault
 from llmagentos.records.identity import JSON
 from llmagentos.records.task import Split, Task
 
+LONGEST_RUN = 32
+"""Actions of a run where an environment allows hundreds: each is a reply of a model."""
+FEW_WORDS = 24
+"""Tokens of `The best action here would be number 2.` and twice as many again."""
+TOKENS_A_NUMBER = 8
 READ_CHARACTERS = 2000
 """Only the end of a longer reply is searched for an action."""
 
@@ -42,6 +47,9 @@ class AdaptedEnvironment(LanguageEnvironment):
         declared = environment.spec.reward_threshold if environment.spec is not None else None
         self._threshold = threshold if threshold is not None else declared
         self.replayable = environment.spec is None or not environment.spec.nondeterministic
+        self.reply_tokens = reply_tokens(environment.action_space)
+        registered = environment.spec.max_episode_steps if environment.spec is not None else None
+        self.most_steps = min(registered or LanguageEnvironment.most_steps, LONGEST_RUN)
         self._running, self._total, self._well_formed = False, 0.0, True
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
@@ -77,8 +85,9 @@ class AdaptedEnvironment(LanguageEnvironment):
         if self._threshold is not None:
             return self._total >= self._threshold
         raise EnvironmentFault(
-            f"{self.name} does not say when a run is a success. Give info['success'] at the end of an episode, "
-            "or register it with gymnasium.register(..., reward_threshold=...)."
+            f"{self.name} does not say when a run is a success. Say from which sum of rewards on it is one, as in "
+            f"{self.skill}?reward_threshold=1, give info['success'] at the end of an episode, or register it with "
+            "gymnasium.register(..., reward_threshold=...)."
         )
 
 
@@ -89,6 +98,8 @@ class TimeLimited(LanguageEnvironment):
         super().__init__(environment.name)
         self._inner, self._limit, self._taken = environment, limit, 0
         self.skill, self.replayable = environment.skill, environment.replayable
+        self.reply_tokens, self.expert_recovers = environment.reply_tokens, environment.expert_recovers
+        self.most_steps, self.abstention = limit, environment.abstention
 
     @property
     def task_options(self) -> dict[str, JSON]:
@@ -99,6 +110,9 @@ class TimeLimited(LanguageEnvironment):
 
     def expert(self, task: Task) -> Policy | None:
         return self._inner.expert(task)
+
+    def answer(self, task: Task) -> str | None:
+        return self._inner.answer(task)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         self._taken = 0
@@ -141,6 +155,13 @@ def action_words(space: spaces.Space[Any]) -> str:
         f"Actions of the space {type(space).__name__} cannot be written as text. "
         "Use Discrete, MultiDiscrete, MultiBinary, Box or FreeText, or derive from LanguageEnvironment."
     )
+
+
+def reply_tokens(space: spaces.Space[Any]) -> int:
+    """Tokens that an action written as text takes, with a few words around it."""
+    if isinstance(space, FreeText | spaces.Text):
+        return LanguageEnvironment.reply_tokens
+    return FEW_WORDS + TOKENS_A_NUMBER * int(np.prod(space.shape or ()))
 
 
 def read_action(space: spaces.Space[Any], text: str) -> tuple[Any, bool]:

@@ -46,6 +46,8 @@ class LanguageEnvironment(gymnasium.Env[str, str]):
     """Name under which what is learned here is kept; by default the environment's id with its options."""
     reply_tokens: int = 128
     """Tokens that a sensible reply never needs more of; a longer one is cut."""
+    most_steps: int = 16
+    """Actions that a sensible run never needs more of; a longer one is ended as `truncated`."""
     expert_recovers: bool = False
     """Whether the expert knows what to do wherever an agent has got to, and not only on its own way."""
     replayable: bool = True

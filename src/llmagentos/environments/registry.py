@@ -24,6 +24,9 @@ from llmagentos.environments.user_file import load_user_file
 from llmagentos.errors import ConfigError, EnvironmentFault, LLMAgentOSError, NotFoundError
 from llmagentos.records.identity import JSON
 
+THRESHOLD = "reward_threshold"
+"""Option of a plain Gymnasium environment: from which sum of rewards on a run is a success."""
+
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentEntry:
@@ -78,6 +81,7 @@ BUILT_IN: tuple[EnvironmentEntry, ...] = (
             "tools": "a JSON file that describes the tools",
             "instructions": "what the agent is told first",
             "most": "most training requests of each label",
+            "alike": "share of the right answer's words that is enough, 0 to 1; left out, every word counts",
         },
         paths=("data", "tools"),
     ),
@@ -136,7 +140,7 @@ def make(name: str, *, home: Path | None = None) -> LanguageEnvironment:
     """
     register_builtin()
     identifier, _, query = name.partition("?")
-    options = _read_query(name, query)
+    options = read_query(name)
     if is_user_file(identifier):
         path, _, registered = identifier.rpartition(":")
         file = Path(path).expanduser().resolve()
@@ -155,8 +159,11 @@ def make(name: str, *, home: Path | None = None) -> LanguageEnvironment:
         short = write_query({key: Path(str(one)).name if key in paths else one for key, one in options.items()})
     if home is not None and built_in is not None and built_in.downloads:
         options["home"] = str(home)
+    threshold = options.pop(THRESHOLD, None) if built_in is None else None
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float | None):
+        raise ConfigError(f"{name}: {THRESHOLD}={threshold!r} is no number.")
     environment = _create(spec, options)
-    return _speak(environment, full_name + suffix, registered + short)
+    return _speak(environment, full_name + suffix, registered + short, threshold)
 
 
 def is_user_file(identifier: str) -> bool:
@@ -175,20 +182,23 @@ def _create(spec: EnvSpec, options: dict[str, JSON]) -> gymnasium.Env[Any, Any]:
         raise EnvironmentFault(f"{spec.id} could not be made: {type(problem).__name__}: {problem}") from problem
 
 
-def _speak(environment: gymnasium.Env[Any, Any], name: str, skill: str) -> LanguageEnvironment:
-    """`environment` in the language protocol, under its full name."""
+def _speak(environment: gymnasium.Env[Any, Any], name: str, skill: str, threshold: float | None) -> LanguageEnvironment:
+    """`environment` in the language protocol, under its full name; a plain one is a success from `threshold` on."""
     inner = environment.unwrapped
     if isinstance(inner, LanguageEnvironment):
+        if threshold is not None:
+            raise ConfigError(f"{name} says itself what a success is; {THRESHOLD} is for plain Gymnasium environments.")
         inner.name, inner.skill = name, skill
         limit = environment.spec.max_episode_steps if environment.spec is not None else None
         return TimeLimited(inner, limit) if limit is not None else inner
-    adapted = AdaptedEnvironment(environment, name)
+    adapted = AdaptedEnvironment(environment, name, threshold)
     adapted.skill = skill
     return adapted
 
 
-def _read_query(name: str, query: str) -> dict[str, JSON]:
-    """Options after the question mark; a value is JSON where it can be read so, else text."""
+def read_query(name: str) -> dict[str, JSON]:
+    """Options after the question mark of a name; a value is JSON where it can be read so, else text."""
+    query = name.partition("?")[2]
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError as problem:

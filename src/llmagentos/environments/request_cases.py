@@ -8,14 +8,29 @@ It does not know files, prompts or who answers.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from llmagentos.environments.language import deal
+from llmagentos.environments.request_layouts import (
+    Unusable,
+    brief,
+    by_name,
+    conversation,
+    first_of,
+    first_there,
+    parsed_json,
+    plain_name,
+    request_columns,
+    the_call,
+    the_text,
+    the_words,
+    tools_of_record,
+)
 from llmagentos.environments.request_rows import SPLITS, RawRow
 from llmagentos.environments.request_tools import ToolNames
 from llmagentos.errors import ConfigError, SourceError
@@ -24,10 +39,19 @@ from llmagentos.records.identity import JSON
 from llmagentos.records.message import ToolCall, ToolSpec
 from llmagentos.records.task import Split
 
-REQUEST_COLUMNS = ("request", "text", "question", "prompt", "input", "utterance", "query", "message", "instruction")
-LABEL_COLUMNS = ("label", "intent", "category", "class", "target")
-CALL_COLUMNS = ("call", "tool_call", "action")
-ANSWER_COLUMNS = ("answer", "response", "output", "completion", "reply")
+REQUEST_COLUMNS = (
+    *("request", "text", "question", "prompt", "input", "utterance", "query", "message", "instruction"),
+    *("body", "description", "content", "sentence", "ticket"),
+)
+LABEL_COLUMNS = (
+    *("label_text", "label_name", "label", "intent", "category", "class", "target"),
+    *("queue", "topic", "department", "team"),
+)
+"""A name stands before the number that it is a name of (SetFit)."""
+CALL_COLUMNS = ("call", "tool_call", "tool_calls", "function_call", "action")
+ANSWER_COLUMNS = ("answer", "response", "output", "completion", "reply", "chosen")
+SEVERAL_ANSWERS = "answers"
+"""Several right answers, of which the first is taken (SQuAD), or the call in a list (xLAM)."""
 SPLIT_COLUMNS = ("split", "fold", "partition")
 TURNS_COLUMN = "turns"
 """A record with several turns has a list of records here, one after another."""
@@ -36,7 +60,11 @@ OUT_OF_SCOPE = ("oos", "out_of_scope")
 """Labels that mean that nothing fits, unless others are named."""
 LONGEST_REQUEST = 8_000
 """Characters; what is longer does not fit a small model's window."""
+LONGEST_ANSWER = 4_000
+"""Characters of a reply in words; what is longer a small model does not say."""
 MOST_TURNS = 32
+SHOWN_COLUMNS = 12
+"""Columns that a message names."""
 SHOWN_LEFT_OUT = 1_000
 """So many are kept with their reasons; the rest is counted."""
 ENOUGH = "Give more requests: some 400, of which a tenth is for the gate, are enough for its verdict."
@@ -76,6 +104,10 @@ class Case:
 
     place: str
     turns: tuple[Turn, ...]
+    instructions: str = ""
+    """What the agent is told first, where the record says it."""
+    tools: tuple[ToolSpec, ...] = ()
+    """The tools that there are, where the record describes them."""
 
 
 @dataclass(slots=True)
@@ -89,6 +121,8 @@ class Requests:
     left_out: list[LeftOut] = field(default_factory=list)
     more_left_out: int = 0
     """How many were left out beyond those listed."""
+    read_as: str = ""
+    """Which columns the first record that is used was read by."""
 
     def leave_out(self, place: str, reason: str) -> None:
         """Note a record that is not used."""
@@ -154,134 +188,148 @@ class _Reader:
     def __init__(self, columns: Columns, found: Requests) -> None:
         self._columns, self._found = columns, found
         self._names = ToolNames()
-        self._kinds = _kinds(columns)
-        self.columns_seen: tuple[str, ...] = ()
-        """Names of the first record's columns."""
+        self.columns_seen = ""
+        """What columns the first record has, in words."""
 
     def case(self, row: RawRow) -> Case | None:
         """The record's case, None with the reason noted."""
-        self.columns_seen = self.columns_seen or tuple(row.fields)
-        listed = row.fields.get(TURNS_COLUMN)
+        self.columns_seen = self.columns_seen or _columns_of(row.fields)
         try:
-            turns = (self._turn(row.fields),) if listed is None else self._turns(listed)
-        except _Unusable as problem:
+            case = self._case(row)
+        except Unusable as problem:
             self._found.leave_out(row.place, str(problem))
             return None
-        return Case(row.place, turns)
+        return case
+
+    def _case(self, row: RawRow) -> Case:
+        fields = row.fields
+        listed = by_name(fields, TURNS_COLUMN)
+        several = isinstance(listed, list) and bool(listed)
+        said = None if several or self._columns.request else conversation(fields)
+        if not (several or said or listed is None):
+            raise Unusable(f"has turns that are {brief(listed)} instead of a list of records")
+        records: Sequence[Any] = said.turns if said else listed or [fields]
+        if len(records) > MOST_TURNS:
+            raise Unusable(f"has {len(records)} turns; at most {MOST_TURNS} are played")
+        turns = tuple(self._turn(record) for record in records)
+        tools = tools_of_record(fields)
+        strange = [turn.call.name for turn in turns if turn.call and turn.call.name not in {one.name for one in tools}]
+        if tools and strange:
+            raise Unusable(f"calls {strange[0]}, which is none of the tools that it describes")
+        if not self._found.read_as:
+            self._found.read_as = "a conversation" if said else self._read_as(records[0])
+        return Case(row.place, turns, sys.intern(said.instructions) if said else "", tools)
 
     def split(self, row: RawRow) -> tuple[Split | None, str]:
         """The record's own split, None where it is held out or unknown, and what it calls it."""
-        column = self._columns.split or next((name for name in SPLIT_COLUMNS if name in row.fields), "")
+        column = self._columns.split or first_there(row.fields, SPLIT_COLUMNS)
         if not column:
             return (SPLITS.get(row.split), row.split) if row.split else (None, "")
-        said = str(row.fields.get(column) or row.split).strip().lower()
+        said = str(by_name(row.fields, column) or row.split).strip().lower()
         return SPLITS.get(said), said
-
-    def _turns(self, listed: JSON) -> tuple[Turn, ...]:
-        if not isinstance(listed, list) or not listed:
-            raise _Unusable(f"has turns that are {_brief(listed)} instead of a list of records")
-        if len(listed) > MOST_TURNS:
-            raise _Unusable(f"has {len(listed)} turns; at most {MOST_TURNS} are played")
-        return tuple(self._turn(record) for record in listed)
 
     def _turn(self, record: Any) -> Turn:
         if not isinstance(record, dict):
-            raise _Unusable(f"has a turn that is {_brief(record)} instead of a record")
-        request = _value(record, self._kinds["request"])
-        if request is None:
-            if TURNS_COLUMN in record:
-                raise _Unusable("has turns inside of its turns; they are listed one level deep")
-            raise _Unusable(f"has no request: none of the columns {', '.join(self._kinds['request'])}")
-        text = _text(request, "request")
+            raise Unusable(f"has a turn that is {brief(record)} instead of a record")
+        asked = self._request(record)
+        if not asked:
+            raise Unusable(self._without_request(record))
+        text = "\n\n".join(the_text(by_name(record, column), "request") for column in asked)
         if not text:
-            raise _Unusable("has an empty request")
+            raise Unusable("has an empty request")
         if len(text) > LONGEST_REQUEST:
-            raise _Unusable(f"has a request of {len(text):,} characters; at most {LONGEST_REQUEST:,} fit a model")
+            raise Unusable(f"has a request of {len(text):,} characters; at most {LONGEST_REQUEST:,} fit a model")
         return Turn(text, *self._expected(record))
 
+    def _request(self, record: Mapping[str, JSON]) -> tuple[str, ...]:
+        """The columns whose words are the request."""
+        if self._columns.request:
+            return (self._columns.request,) if by_name(record, self._columns.request) is not None else ()
+        return request_columns(record, REQUEST_COLUMNS)
+
+    def _without_request(self, record: Mapping[str, JSON]) -> str:
+        named = self._columns.request
+        if by_name(record, TURNS_COLUMN) is not None:
+            return "has turns inside of its turns; they are listed one level deep"
+        if empty := first_there(record, (named,) if named else REQUEST_COLUMNS):
+            return f"has no request: its {empty} is empty"
+        missing = f"no column {named}" if named else "no request that is found by its name"
+        return f"has {missing}: {_columns_of(record)}; name it by request=NAME"
+
+    def _reply(self, record: Mapping[str, JSON]) -> tuple[str, str]:
+        """The kind of right reply and its column, by what was named, else by the first kind that the record has."""
+        named = [(kind, getattr(self._columns, kind)) for kind in REPLIES if getattr(self._columns, kind)]
+        if named:
+            return named[0] if by_name(record, named[0][1]) not in (None, "") else ("", "")
+        kinds = list(REPLIES)
+        if by_name(record, "instruction") is not None and not first_of(record, ("label", "intent")):
+            kinds.sort(key="answer".__ne__)  # Alpaca and Dolly: a category beside the output is none to be told
+        found = ((kind, first_of(record, REPLIES[kind])) for kind in kinds)
+        return next(((kind, column) for kind, column in found if column), ("", ""))
+
     def _expected(self, record: Mapping[str, JSON]) -> tuple[ToolCall | None, str]:
-        """The right reply, by the column that was named, else by the first kind that the record has."""
-        for kind, usual in self._kinds.items():
-            value = _value(record, usual) if kind != "request" else None
-            if value is None or value == "":
-                continue
-            if kind == "label":
-                return self._label(value), ""
-            return (_call(value), "") if kind == "call" else (None, _text(value, "answer"))
-        raise _Unusable("says not what is right: it has no label, call or answer")
+        kind, column = self._reply(record)
+        value = by_name(record, column or SEVERAL_ANSWERS)
+        if not column and value in (None, "", []):
+            raise Unusable(self._without_reply(record))
+        if kind == "label":
+            return self._label(value), ""
+        if kind == "call" or (not kind and _is_calls(value)):
+            return the_call(value), ""
+        words = the_words(value)
+        if not words:
+            raise Unusable("has an empty answer")
+        if len(words) > LONGEST_ANSWER:
+            raise Unusable(f"has an answer of {len(words):,} characters; at most {LONGEST_ANSWER:,} fit a reply")
+        return None, words
 
     def _label(self, value: JSON) -> ToolCall | None:
         """The call of the tool that a label names; None where the label says that none fits."""
-        label = _text(value, "label")
+        label = the_text(value, "label")
         if label.lower() in self._columns.nothing:
             return None
         name = self._names.of(label)
         if not name:
-            raise _Unusable(f"has the label {label[:80]!r}, of which no name of a tool can be made; it needs a letter")
+            raise Unusable(f"has the label {label[:80]!r}, of which no name of a tool can be made; it needs a letter")
         return ToolCall(name)
 
+    def _read_as(self, record: Mapping[str, JSON]) -> str:
+        """Which columns a record is read by, and which others could be meant."""
+        kind, column = self._reply(record)
+        asked = " and ".join(self._request(record))
+        read = f"request from {asked}, {kind or 'reply'} from {column or SEVERAL_ANSWERS}"
+        if any(getattr(self._columns, each) for each in REPLIES):
+            return read
+        usual = {plain_name(name) for names in REPLIES.values() for name in names}
+        others = [name for name in record if plain_name(name) in usual - {plain_name(column)}]
+        return f"{read}; {', '.join(others)} could be meant too" if others else read
 
-def _kinds(columns: Columns) -> dict[str, tuple[str, ...]]:
-    """Columns to be looked for: those of the request and, in this order, of what is right."""
-    usual = {"label": LABEL_COLUMNS, "call": CALL_COLUMNS, "answer": ANSWER_COLUMNS}
-    named = {kind: (getattr(columns, kind),) for kind in usual if getattr(columns, kind)}
-    return {"request": (columns.request,) if columns.request else REQUEST_COLUMNS, **(named or usual)}
-
-
-def _value(record: Mapping[str, JSON], names: tuple[str, ...]) -> JSON:
-    """The first of these columns that is there; what is missing is written as null or, by pandas, as NaN."""
-    for name in names:
-        value = record.get(name)
-        if value is not None and value == value:
-            return value
-    return None
-
-
-def _text(value: JSON, what: str) -> str:
-    """The words of a value. Lists, objects and bytes have none: their code is nothing that anybody asks or says."""
-    if not isinstance(value, str):
-        if isinstance(value, dict | list | tuple | bytes):
-            raise _Unusable(f"has a {what} that is {_brief(value)} instead of text")
-        return str(value).strip()
-    if not value.isascii() and any("\ud800" <= one <= "\udfff" for one in value):
-        raise _Unusable(f"has a {what} with half a character (a lone surrogate), which no model reads")
-    return value.strip()
+    def _without_reply(self, record: Mapping[str, JSON]) -> str:
+        named = [getattr(self._columns, kind) for kind in REPLIES if getattr(self._columns, kind)]
+        usual = named or [name for names in REPLIES.values() for name in names]
+        if empty := first_there(record, usual):
+            return f"says not what is right: its {empty} is empty"
+        wanted = f"no column {named[0]}" if named else "no label, call or answer is found by its name"
+        advice = "" if named else "; name it by label=NAME, call=NAME or answer=NAME"
+        return f"says not what is right: {wanted}; {_columns_of(record)}{advice}"
 
 
-def _brief(value: object) -> str:
-    """Type and beginning of a value that is not what it should be: `the list ['a', 'b']`."""
-    text = repr(value)
-    return f"the {type(value).__name__} {text if len(text) <= 60 else text[:60] + '...'}"
+REPLIES: Mapping[str, tuple[str, ...]] = {"label": LABEL_COLUMNS, "call": CALL_COLUMNS, "answer": ANSWER_COLUMNS}
+"""Kinds of right replies in the order in which they are looked for, and the columns that are usually called so."""
 
 
-class _Unusable(Exception):
-    """Why a record cannot be used."""
+def _columns_of(record: Mapping[str, JSON]) -> str:
+    names = ", ".join(str(name)[:40] for name in list(record)[:SHOWN_COLUMNS])
+    return f"it has {names}{' ...' if len(record) > SHOWN_COLUMNS else ''}" if record else "it has no columns"
 
 
-def _call(value: JSON) -> ToolCall:
-    """A call as models write it, `{"tool": {...}}`, or as `{"name": ..., "arguments": {...}}`; JSON or text of it."""
-    parsed = _parsed(value)
-    if isinstance(parsed, dict) and set(parsed) == {"name", "arguments"}:
-        name, arguments = parsed["name"], parsed["arguments"]
-    elif isinstance(parsed, dict) and len(parsed) == 1:
-        ((name, arguments),) = parsed.items()
-    else:
-        name, arguments = None, None
-    arguments = _parsed(arguments)
-    if not isinstance(name, str) or not name or not isinstance(arguments, dict):
-        raise _Unusable('has a call that is not of the form {"tool": {"argument": "value"}}')
+def _is_calls(value: JSON) -> bool:
+    """Whether several answers are calls: a list of objects with names, or text of one."""
     try:
-        json.dumps(arguments, allow_nan=False)
-    except (TypeError, ValueError) as problem:
-        raise _Unusable(f"has a call whose arguments no JSON can say: {str(problem)[:80]}") from None
-    return ToolCall(name, arguments)
-
-
-def _parsed(value: JSON) -> JSON:
-    try:
-        return json.loads(value) if isinstance(value, str) else value
-    except (ValueError, RecursionError) as problem:
-        raise _Unusable(f"has a call that is no JSON: {str(problem)[:80]}") from None
+        listed = parsed_json(value)
+    except Unusable:
+        return False
+    return isinstance(listed, list) and bool(listed) and all(isinstance(one, dict) and "name" in one for one in listed)
 
 
 def _agree(one: Case, other: Case) -> bool:
@@ -321,23 +369,25 @@ def _limited(cases: list[Case], most: int) -> list[Case]:
     return [case for number, case in enumerate(cases) if number in kept]
 
 
-def _check(found: Requests, source: str, columns: Sequence[str]) -> None:
+def _check(found: Requests, source: str, columns: str) -> None:
     """`SourceError` where a split is left with nothing: what is wrong, and what to do about it."""
     short = [split for split, cases in found.cases.items() if not cases]
     if not short:
         return
-    first = f"The first one, {found.left_out[0].source}, {found.left_out[0].reason}. " if found.left_out else ""
     left = len(found.left_out) + found.more_left_out
+    first = ""
+    if found.left_out:
+        reason = found.left_out[0].reason
+        others = f"; {columns}" if columns and columns not in reason else ""
+        first = f" The first one, {found.left_out[0].source}, {reason}{others}."
     if len(short) == len(found.cases) and not left:
         raise SourceError(f"{source} holds no records. {ENOUGH}")
-    if len(short) == len(found.cases) and columns:
-        raise SourceError(
-            f"None of the {left:,} records of {source} can be used. {first}"
-            f"The columns are: {', '.join(columns)[:300]}. Where they are called otherwise than usual, say so: "
-            f'llmagentos learn "Requests-v0?data={source}&request=COLUMN&label=COLUMN" (or call=, answer=).'
-        )
+    if len(short) == len(found.cases):
+        named = f"llmagentos learn --data '{source}' --option request=COLUMN --option label=COLUMN (or call=, answer=)"
+        advice = f" Where columns are called otherwise than usual, say so: {named}." if columns else ""
+        raise SourceError(f"None of the {left:,} records of {source} can be used.{first}{advice}")
     raise SourceError(
-        f"There is nothing for {', '.join(short)} in {source}: {found.summary}. {first}{ENOUGH} A split of their own "
+        f"There is nothing for {', '.join(short)} in {source}: {found.summary}.{first} {ENOUGH} A split of their own "
         "is said by a column or a file's name (train, validation, test)."
     )
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -35,12 +37,15 @@ from llmagentos.records.progress import Progress
 from llmagentos.records.task import Split, Task
 
 NAME = "Requests-v0"
-OPTIONS = ("data", "request", "label", "answer", "call", "split", "nothing", "tools", "instructions", "most")
+OPTIONS = ("data", "request", "label", "answer", "call", "split", "nothing", "tools", "instructions", "most", "alike")
 
 CALL_INSTRUCTIONS = "Call the tool that fits the request. If none fits, say so."
 ANSWER_INSTRUCTIONS = "Answer the request."
 NOTHING_FITS = "No tool fits."
 """The expert's reply where nothing is to be called."""
+
+SHORTEST_REPLY = 96
+"""Tokens that a reply may always have; where answers are longer, a third of the longest one's characters."""
 
 _READ: dict[tuple[object, ...], Requests] = {}
 _READING = threading.Lock()
@@ -55,20 +60,20 @@ class RequestsEnvironment(LanguageEnvironment):
 
     `data` is a file or folder. `request`, `label`, `answer`, `call` and `split` name columns that are called otherwise
     than usual; `nothing` the labels (with commas) that no tool fits; `tools` a JSON file with specifications of the
-    tools; `instructions` replaces the system text; `most` limits training cases of each kind.
+    tools; `instructions` replaces the system text; `most` limits training cases of each kind. An answer in words is
+    right where it is the same, or with `alike` below 1 where it has that share of its words in common with the right
+    one (F1, as SQuAD counts: arXiv 1606.05250).
     The reward is the share of turns that were right; success is that all were, strictly in their form too.
     """
 
-    reply_tokens = 96
-
     def __init__(self, **options: JSON) -> None:
         super().__init__(NAME)
-        check_options(NAME, options, OPTIONS)
-        if not isinstance(options.get("data"), str):
-            raise ConfigError(f"{NAME} needs a file or folder: {NAME}?data=./tickets.jsonl")
         self._options = options
+        self.alike = read_alike(options.get("alike", 1.0))
         self.requests = load(options)
         self._tools = self._described(options.get("tools"))
+        self.most_steps = max(len(case.turns) for cases in self.requests.cases.values() for case in cases)
+        self.reply_tokens = max(SHORTEST_REPLY, longest_answer(self.requests) // 3 + 16)
         self._case: Case | None = None
         self._turn = self._right = 0
         self._strict = True
@@ -90,9 +95,14 @@ class RequestsEnvironment(LanguageEnvironment):
         """The case behind `task`."""
         return self._choose(task.split, task.seed)
 
+    def offered(self, case: Case) -> tuple[ToolSpec, ...]:
+        """The tools that an agent is told of: those of the user's file, of the record, or of all records."""
+        return case.tools if case.tools and "tools" not in self._options else self._tools
+
     def expert(self, task: Task) -> Policy:
         """Replies what is right, turn by turn."""
-        replies = iter([right_reply(turn, self._tools) for turn in self.case(task).turns])
+        case = self.case(task)
+        replies = iter([right_reply(turn, self.offered(case)) for turn in case.turns])
         return lambda observation: next(replies, NOTHING_FITS)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
@@ -101,14 +111,15 @@ class RequestsEnvironment(LanguageEnvironment):
         number = seed if seed is not None else int(self.np_random.integers(2**31))
         self._case = self._choose(split, number)
         self._turn, self._right, self._strict = 0, 0, True
-        usual = CALL_INSTRUCTIONS if self._tools else ANSWER_INSTRUCTIONS
+        tools = self.offered(self._case)
+        usual = self._case.instructions or (CALL_INSTRUCTIONS if tools else ANSWER_INSTRUCTIONS)
         instructions = str(self._options.get("instructions", usual))
-        return self._case.turns[0].request, {"instructions": instructions, "tools": self._tools}
+        return self._case.turns[0].request, {"instructions": instructions, "tools": tools}
 
     def step(self, action: str) -> StepResult:
         text = check_action(self.name, action, self._case is not None)
         case = cast("Case", self._case)
-        strict, lenient = self._judge(case.turns[self._turn], text)
+        strict, lenient = self._judge(case.turns[self._turn], text, self.offered(case))
         self._right += lenient
         self._strict &= strict
         self._turn += 1
@@ -119,9 +130,9 @@ class RequestsEnvironment(LanguageEnvironment):
         right = self._right == len(case.turns)
         return "", reward, True, False, {"success": right and self._strict, "lenient": right}
 
-    def _judge(self, turn: Turn, text: str) -> tuple[bool, bool]:
+    def _judge(self, turn: Turn, text: str, tools: Sequence[ToolSpec]) -> tuple[bool, bool]:
         """Whether a reply is right strictly and leniently."""
-        parsed = parse_call(text, [tool.name for tool in self._tools])
+        parsed = parse_call(text, [tool.name for tool in tools])
         if turn.call is not None:
             if parsed.call is None or parsed.call.name != turn.call.name:
                 return False, False
@@ -131,6 +142,9 @@ class RequestsEnvironment(LanguageEnvironment):
             return False, False
         if not turn.words:
             return True, True
+        if self.alike < 1:
+            near = words_in_common(text, turn.words) >= self.alike
+            return near, near
         return text.strip() == turn.words, _loose(text) == _loose(turn.words)
 
     def _choose(self, split: Split, number: int) -> Case:
@@ -177,7 +191,13 @@ def _in_order(value: JSON, schema: JSON) -> JSON:
 
 
 def load(options: dict[str, JSON], on_progress: Callable[[Progress], None] | None = None) -> Requests:
-    """The cases of `options["data"]`; a process reads a file once, and again when it was changed."""
+    """The cases of `options["data"]`; a process reads a file once, and again when it was changed.
+
+    `ConfigError` for options that there are not, before anything is read.
+    """
+    check_options(NAME, options, OPTIONS)
+    if not isinstance(options.get("data"), str):
+        raise ConfigError(f"{NAME} needs a file or folder: {NAME}?data=./tickets.jsonl")
     path = Path(str(options["data"])).expanduser().resolve()
     most = options.get("most", 0)
     if not isinstance(most, int) or most < 0:
@@ -212,6 +232,27 @@ def _counted(rows: Iterable[RawRow], name: str, show: Callable[[Progress], None]
             show(Progress(f"reading {name}", number, 0, "records", seconds=time.monotonic() - began))
         yield row
     show(Progress(f"reading {name}", number, number, "records", seconds=time.monotonic() - began))
+
+
+def read_alike(value: JSON) -> float:
+    """The share of words that a right answer has in common; `ConfigError` for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise ConfigError(f"{NAME}: alike={value!r} is no share of words. Give more than 0 and at most 1.")
+    return float(value)
+
+
+def longest_answer(requests: Requests) -> int:
+    """Characters of the longest answer in words."""
+    return max(
+        (len(turn.words) for cases in requests.cases.values() for case in cases for turn in case.turns), default=0
+    )
+
+
+def words_in_common(one: str, other: str) -> float:
+    """Twice the words that two texts share over all their words: F1, 1 where they have the same words."""
+    left, right = (Counter(re.findall(r"\w+", text.lower())) for text in (one, other))
+    total = left.total() + right.total()
+    return 2 * (left & right).total() / total if total else 1.0
 
 
 def _loose(value: JSON) -> str:

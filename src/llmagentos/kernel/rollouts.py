@@ -113,12 +113,17 @@ class Rollouts:
         return [episodes[end - len(each) : end] for each, end in zip(specs, ends, strict=True)]
 
     def demonstrate(
-        self, tasks: Sequence[Task], expert: Callable[[Task], Callable[[str], str]], brief: str = ""
+        self,
+        tasks: Sequence[Task],
+        expert: Callable[[Task], Callable[[str], str]],
+        brief: str = "",
+        steps: int = 16,
     ) -> list[Episode]:
         """The expert's runs, with the prompts that the model will be given (see `react`); nothing is sampled."""
         told: dict[str, JSON] = {"brief": brief} if brief else {}
+        limits = Limits(steps=steps)
         specs = [
-            ProcessSpec("demonstrate", {"function": expert(task), **told}, task=task, release="expert")
+            ProcessSpec("demonstrate", {"function": expert(task), **told}, task=task, release="expert", limits=limits)
             for task in tasks
         ]
         return self._kernel.run(specs, None, self._concurrency)

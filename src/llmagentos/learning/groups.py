@@ -140,13 +140,14 @@ def nothing_taught(skill: str, run: LearningRun, rewarded: float, fault: str) ->
     if rewarded == 0:
         return (
             f"No run of {skill} was rewarded in {run.done} steps: reinforcement cannot start from nothing. "
-            "Give demonstrations first (an expert, or corrected episodes): llmagentos learn --learner imitation"
+            "Give demonstrations first (an expert, or corrected episodes): "
+            f"llmagentos learn '{skill}' --learner imitation"
         )
     mean = fmean(point.get("reward", 0.0) for point in run.curve)
     return (
         f"In {run.done} steps of {skill} no two runs of one task were rewarded differently (mean reward {mean:.3g}): "
         "nothing says which of them was better. Reward runs by how well they went, in finite numbers, or imitate an "
-        "expert: llmagentos learn --learner imitation"
+        f"expert: llmagentos learn '{skill}' --learner imitation"
     )
 
 

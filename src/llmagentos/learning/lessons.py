@@ -293,7 +293,7 @@ def _failed_expert(skill: str, played: Sequence[Episode]) -> str:
     why = first.error or f"task seed {first.task.seed} was played to its end and is no success."
     return (
         f"None of {len(played)} runs of the expert of {skill} succeeded. The first one said: {why} "
-        "Mend expert(task), or learn from own runs: llmagentos learn --learner policy-gradient"
+        f"Mend expert(task), or learn from own runs: llmagentos learn '{skill}' --learner policy-gradient"
     )
 
 

@@ -128,12 +128,17 @@ def _replies(episode: Episode) -> int:
     return sum(one == "sampled" and before != "sampled" for before, one in pairwise(["", *origins]))
 
 
+def check_learner(name: str) -> None:
+    """`ConfigError` for a name that no learner has."""
+    if name not in LEARNERS:
+        raise ConfigError(f"No learner named {name!r}. Choose one of: auto, {', '.join(LEARNERS)}.")
+
+
 def learner_named(name: str, *, further: bool = False) -> Learner:
     """A learner with its default settings, gentler where it goes on from a live adapter; `ConfigError` for an unknown
     name."""
-    module, kind, settings = _LEARNERS.get(name, ("", "", None))
-    if not module:
-        raise ConfigError(f"No learner named {name!r}. Choose one of: auto, {', '.join(LEARNERS)}.")
+    check_learner(name)
+    module, kind, settings = _LEARNERS[name]
     found = import_module(f"llmagentos.learning.language.{module}")
     learner: Any = getattr(found, kind)(*([getattr(found, settings[0])(**settings[1])] if settings else []))
     if further and module == "imitation":

@@ -49,15 +49,15 @@ def has_expert(env: LanguageEnvironment) -> bool:
 def same_prompt(env: LanguageEnvironment) -> bool:
     """Whether a few training tasks, and so all by what is known, are told the same instructions and tools."""
     told = [env.reset(seed=task.seed, options=reset_options(task))[1] for task in env.tasks("train", COMPARED)]
-    first = (told[0]["instructions"], told[0]["tools"])
-    return all((one["instructions"], one["tools"]) == first for one in told)
+    prompts = [(one.get("instructions", ""), one.get("tools", ())) for one in told]
+    return all(one == prompts[0] for one in prompts)
 
 
 def expert_runs(env: LanguageEnvironment, rollouts: Rollouts, tasks: Sequence[Task], brief: str = "") -> list[Episode]:
     """The expert's runs of `tasks`, with a `brief` prompt where one is given; none where there is no expert."""
     if not tasks or env.expert(tasks[0]) is None:
         return []
-    return rollouts.demonstrate(tasks, lambda task: env.expert(task), brief)  # type: ignore[arg-type,return-value]
+    return rollouts.demonstrate(tasks, lambda task: env.expert(task), brief, env.most_steps)  # type: ignore[arg-type,return-value]
 
 
 def worked_examples(env: LanguageEnvironment, rollouts: Rollouts, tasks: Sequence[Task]) -> list[list[str]]:
@@ -76,7 +76,7 @@ def without_examples(env: LanguageEnvironment, episode: Episode, renderer: Rende
     """The transcript of a run without the examples of its prompt; every sampled token stays as it was."""
     info = env.reset(seed=episode.task.seed, options=reset_options(episode.task))[1]
     first = Message("user", episode.observation, outside=True)
-    plain = renderer.render(opening(info["instructions"], info["tools"], (), first, brief), first=True)
+    plain = renderer.render(opening(info.get("instructions", ""), info.get("tools", ()), (), first, brief), first=True)
     segments = episode.transcript.segments
     start = next((place for place, one in enumerate(segments) if one.origin in TRAINABLE), len(segments))
     return Transcript(episode.transcript.model, (*plain, *segments[start:]))

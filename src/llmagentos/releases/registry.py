@@ -31,6 +31,20 @@ class Releases:
         identifier = self._table.live()
         return self._begin() if identifier is None else self._known(identifier)
 
+    def to_learn_from(self) -> Release:
+        """The live release; `WithdrawnError` where it rests on withdrawn data, for so would all that it becomes."""
+        live = self.live()
+        if live.withdrawn:
+            raise WithdrawnError(
+                f"{live.id} is live and rests on withdrawn data, and so would whatever is learned from it. Go back "
+                f"first: llmagentos releases rollback {self.newest_sound()}"
+            )
+        return live
+
+    def newest_sound(self) -> str:
+        """The newest release that rests on nothing withdrawn: one to go back to."""
+        return next(one.id for one in reversed(self.list()) if not one.withdrawn)
+
     def get(self, identifier: str) -> Release:
         """One release, or `NotFoundError` that names those there are."""
         live = self.live()

@@ -57,7 +57,7 @@ class Dagger:
             if not corrected:
                 raise LearningError(
                     f"Nobody can correct runs of {context.skill}: it has no expert. Learn from own runs instead: "
-                    "llmagentos learn --learner policy-gradient"
+                    f"llmagentos learn '{context.skill}' --learner policy-gradient"
                 )
             wrong = sum(one.departed for one in corrected)
             kept = context.replay(int(settings.replay_share * len(corrected)), run.seed(1))
