@@ -134,7 +134,7 @@ class PackedLinear:
 
     def pack(self, rows: int = PACK_ROWS, *, backward: bool = False) -> None:
         """Prepare the layout for about `rows` rows; `backward` the transposed one that a trainer needs."""
-        if self.weight_OI.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        if self.weight_OI.device.type != "cpu" or not _packs(self.weight_OI.dtype):
             return
         weight = self.weight_OI.detach()
         if self._frozen is not None and not (backward and self._sharp):
@@ -175,6 +175,13 @@ class FrozenProduct(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         return ctx.weight.backward(grads[0]), None
+
+
+def _packs(dtype: torch.dtype) -> bool:
+    """Whether oneDNN has layouts for weights of this type here; for bf16 it wants AVX-512 or AVX-NE-CONVERT."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    return dtype is not torch.bfloat16 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def has_fast_int8() -> bool:
