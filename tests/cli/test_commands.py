@@ -176,12 +176,12 @@ def test_split_without_tasks_is_told(home: Path, tmp_path: Path, capsys: pytest.
     (tmp_path / "none.py").write_text(
         "import gymnasium\n"
         "from llmagentos.environments.language import LanguageEnvironment\n"
-        "class Nothing(LanguageEnvironment):\n"
-        "    def __init__(self): super().__init__('Nothing-v0')\n"
+        "class Untasked(LanguageEnvironment):\n"
+        "    def __init__(self): super().__init__('Untasked-v0')\n"
         "    def tasks(self, split, count, seed=0): return []\n"
-        "gymnasium.register('Nothing-v0', entry_point=Nothing)\n"
+        "gymnasium.register('Untasked-v0', entry_point=Untasked)\n"
     )
-    assert run(["run", f"{tmp_path / 'none.py'}:Nothing-v0"]) == 2
+    assert run(["run", f"{tmp_path / 'none.py'}:Untasked-v0"]) == 2
     assert "no tasks in the split train" in capsys.readouterr().err
 
 
