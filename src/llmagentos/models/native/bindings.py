@@ -154,7 +154,7 @@ def declare(library: ctypes.CDLL) -> ctypes.CDLL:
     """Give the library's functions their types."""
     library.start_threads.argtypes = (ctypes.c_int,)
     library.start_threads.restype = None
-    for said in (library.panel, library.zero_weight, library.input_bytes):
+    for said in (library.whole_panel, library.fp32_panel, library.zero_weight, library.input_bytes):
         said.argtypes = ()
         said.restype = ctypes.c_int
     library.workspace_size.argtypes = (POINTER(Model), POINTER(Batch))

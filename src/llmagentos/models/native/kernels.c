@@ -6,8 +6,10 @@
 
 void start_threads(int threads) { start_pool(threads); }
 
-/* How eight-bit weights lie: how many outputs together, how a weight of zero is written, and bytes of an input. */
-int panel(void) { return PANEL; }
+/* How weights lie: how many outputs together in eight bits and in fp32, how a weight of zero is written, and bytes of an
+ * input. */
+int whole_panel(void) { return PANEL; }
+int fp32_panel(void) { return PLAIN_PANEL; }
 int zero_weight(void) { return ZERO_WEIGHT; }
 int input_bytes(void) { return sizeof(Whole); }
 

@@ -14,12 +14,14 @@
 
 #define BLOCK 64 /* outputs of a product that lie together */
 #define HALF (BLOCK / 2)
+#define PLAIN_PANEL (LANES == 16 ? 64 : 16) /* outputs whose weights in fp32 lie together: as many as a tile takes */
+#define STRETCH (4096 / PLAIN_PANEL)        /* inputs whose weights of a panel fill half of the nearest cache */
 #define MOST_WIDE 4
 #define TILE 6   /* rows of inputs beside as many outputs as there are registers for their sums */
 
 typedef struct {
     const uint8_t *weight;  /* [outputs / PANEL][padded inputs / 4][PANEL][4], `ZERO_WEIGHT` for zero; NULL in fp32 */
-    const float *plain;     /* [outputs / 64][inputs][64] in fp32; NULL in eight bits */
+    const float *plain;     /* [outputs / PLAIN_PANEL][inputs][PLAIN_PANEL] in fp32; NULL in eight bits */
     const float *scale_O;   /* what one step of a weight is worth */
     const float *inverse_I; /* inputs are multiplied with it first; NULL for none */
     const float *bias_O;    /* NULL for none */
@@ -269,17 +271,22 @@ static void plain_product(View x, const float *w, long w_stride, int depth, floa
     product_of(x, w, w_stride, depth, y, y_stride, outputs, rows, add, 0);
 }
 
-/* A block of outputs in fp32, a stretch of inputs after the other: 64 of them with their weights lie in the nearest cache. */
-static void plain_rows(const Product *p, const Rows *x, long first, long rows, int block, float *y, long stride, int add) {
-    const int at = block * BLOCK, width = p->outputs - at < BLOCK ? p->outputs - at : BLOCK;
+/* A panel of outputs in fp32, one stretch of inputs after the other. */
+static void plain_panel(const Product *p, const Rows *x, long first, long rows, int at, float *y, long stride, int add) {
+    const int width = p->outputs - at < PLAIN_PANEL ? p->outputs - at : PLAIN_PANEL;
     const float *weight = p->plain + (size_t)at * p->inputs;
     y += first * stride + at;
     for (long n = 0; p->bias_O && n < rows; n++)
         for (int o = 0; o < width; o++) y[n * stride + o] = (add ? y[n * stride + o] : 0) + p->bias_O[at + o];
     add = add || p->bias_O;
-    for (int k = 0; k < p->inputs; k += 64, add = 1)
-        plain_columns((View){x->plain + first * x->stride + k, x->stride, 1}, weight + (size_t)k * BLOCK, 0, BLOCK,
-                      p->inputs - k < 64 ? p->inputs - k : 64, y, stride, width, rows, add);
+    for (int k = 0; k < p->inputs; k += STRETCH, add = 1)
+        plain_columns((View){x->plain + first * x->stride + k, x->stride, 1}, weight + (size_t)k * PLAIN_PANEL, 0,
+                      PLAIN_PANEL, p->inputs - k < STRETCH ? p->inputs - k : STRETCH, y, stride, width, rows, add);
+}
+
+static void plain_rows(const Product *p, const Rows *x, long first, long rows, int block, float *y, long stride, int add) {
+    for (int at = block * BLOCK; at < (block + 1) * BLOCK && at < p->outputs; at += PLAIN_PANEL)
+        plain_panel(p, x, first, rows, at, y, stride, add);
 }
 
 /* The same with an adapter's factor from place `from` on. */

@@ -23,22 +23,31 @@ ALIGN = 64
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How eight-bit weights and inputs lie, which depends on the processor."""
+    """How weights and eight-bit inputs lie, which depends on the processor."""
 
     panel: int
-    """Outputs whose weights lie together."""
+    """Outputs whose eight-bit weights lie together."""
+    plain_panel: int
+    """Outputs whose weights in fp32 lie together."""
     zero: int
     """How a weight of 0 is written: with 128 added or not."""
     input_bytes: int
     """Bytes of an input."""
 
-    def apply(self, whole_OI: Tensor) -> Tensor:
+    def of_whole(self, whole_OI: Tensor) -> Tensor:
         """Whole numbers as the kernels read them: [O / panel, I / 4, panel, 4], padded."""
         outputs, inputs = whole_OI.shape
         shape = (-(-outputs // BLOCK) * BLOCK, -(-inputs // ALIGN) * ALIGN)
         padded = torch.full(shape, self.zero, dtype=torch.uint8)
         padded[:outputs, :inputs] = whole_OI.view(torch.uint8).bitwise_xor(self.zero)
         return padded.view(-1, self.panel, shape[1] // 4, 4).permute(0, 2, 1, 3).contiguous()
+
+    def of_plain(self, weight_OI: Tensor) -> Tensor:
+        """Weights in fp32 as the kernels read them: [O / panel, I, panel], padded."""
+        outputs, inputs = weight_OI.shape
+        padded = torch.zeros(-(-outputs // BLOCK) * BLOCK, inputs)
+        padded[:outputs] = weight_OI
+        return padded.view(-1, self.plain_panel, inputs).transpose(1, 2).contiguous()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +62,9 @@ class Kernels:
         """The kernels from `folder` on this many threads; the first call in a process decides how many."""
         library = declare(load_kernels(folder))
         library.start_threads(threads)
-        return cls(library, Layout(library.panel(), library.zero_weight(), library.input_bytes()))
+        return cls(
+            library, Layout(library.whole_panel(), library.fp32_panel(), library.zero_weight(), library.input_bytes())
+        )
 
 
 class KernelProduct:
@@ -75,16 +86,13 @@ class KernelProduct:
         whole_OI, scale_O = whole_weight(weight_OI, smooth_I)
         inverse_I = None if smooth_I is None else smooth_I.reciprocal()
         return cls(
-            kernels, weight_OI.shape, (kernels.layout.apply(whole_OI), None, scale_O, inverse_I, _as_floats(bias_O))
+            kernels, weight_OI.shape, (kernels.layout.of_whole(whole_OI), None, scale_O, inverse_I, _as_floats(bias_O))
         )
 
     @classmethod
     def in_fp32(cls, kernels: Kernels, weight_OI: Tensor, bias_O: Tensor | None = None) -> KernelProduct:
         """Weights and inputs as they are."""
-        outputs, inputs = weight_OI.shape
-        padded = torch.zeros(-(-outputs // BLOCK) * BLOCK, inputs)
-        padded[:outputs] = weight_OI
-        plain = padded.view(-1, BLOCK, inputs).transpose(1, 2).contiguous()
+        plain = kernels.layout.of_plain(weight_OI)
         return cls(kernels, weight_OI.shape, (None, plain, None, None, _as_floats(bias_O)))
 
     def __call__(self, x_NI: Tensor) -> Tensor:
