@@ -225,3 +225,19 @@ def test_unreachable_index_is_named_without_credentials(interpreter: Callable[[s
         fetch_package_file(PINNED, MEMBER, sha256=None, cache=tmp_path)
     for secret in ("someone", "s3cret", "t0ken"):
         assert secret not in str(caught.value)
+
+
+def test_folders_of_pip_may_vanish_while_they_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "file").write_bytes(b"1234")
+    (tmp_path / "vanishing").mkdir()
+    (tmp_path / "vanishing" / "file").write_bytes(b"12")
+    open_folder = os.scandir
+
+    def scandir(path: Path | str) -> object:
+        if Path(path).name == "vanishing":
+            raise FileNotFoundError(path)
+        return open_folder(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert packages._folder_bytes(tmp_path) == 4

@@ -213,14 +213,15 @@ def _report(progress: ProgressCallback | None, pinned: str, done: int, total: in
 
 
 def _folder_bytes(folder: Path) -> int:
-    """Bytes under `folder`; files may vanish while they are counted."""
+    """Bytes under `folder`; files and folders may vanish while they are counted."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            status = path.lstat()
-        except FileNotFoundError:
-            continue
-        total += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    for where, _, names in os.walk(folder):  # which passes over a folder that it cannot open
+        for name in names:
+            try:
+                status = os.lstat(os.path.join(where, name))
+            except FileNotFoundError:
+                continue
+            total += status.st_size if stat.S_ISREG(status.st_mode) else 0
     return total
 
 
