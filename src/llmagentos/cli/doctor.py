@@ -128,8 +128,8 @@ def _why_no_kernels(settings: Settings) -> str | None:
     """Why steps are not computed by kernels; None where they are."""
     from llmagentos.models.native.library import load_kernels
 
-    if settings.kernels is None or settings.device != "cpu" or settings.precision not in ("auto", "int8"):
-        return "not used: " + ("switched off" if settings.kernels is None else "not in int8 on a processor")
+    if settings.kernels is None or settings.device != "cpu" or settings.precision == "bf16":
+        return "not used: " + ("switched off" if settings.kernels is None else "in bf16 or on a GPU PyTorch computes")
     try:
         load_kernels(settings.kernels)
     except KernelsMissing as why:

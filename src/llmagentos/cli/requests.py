@@ -6,6 +6,7 @@ It does not know file formats or layouts.
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Callable, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, TypeVar
@@ -97,13 +98,13 @@ def warnings_of(environment: RequestsEnvironment) -> list[str]:
             f"Answers have {median(lengths):.0f} words in the middle, and a reply is right only when every word is the "
             "same. With --option alike=0.7 it is right when 70 % of the words are."
         )
-    names = {turn.call.name for turn in turns if turn.call}
+    names = Counter(turn.call.name for turn in turns if turn.call)
     if names and all(name.isdecimal() for name in names):
         warned.append(
             "The labels are numbers, so the agent learns tools called 0, 1, ...; a column label_text with their names "
             "says more."
         )
-    rare = [name for name in names if sum(turn.call is not None and turn.call.name == name for turn in turns) == 1]
+    rare = [name for name, count in names.items() if count == 1]
     if len(rare) > len(names) / 2 and len(names) > len(turns) / 4:
         warned.append(
             f"{len(rare):,} of {len(names):,} labels occur once: such a column is rarely a label. "

@@ -107,10 +107,8 @@ def learn_in_groups(
         taught += bool(learned)
         metrics |= learned
         flat = is_flat([*run.curve, metrics], settings.flat)
-        run.extra = {
-            **{"idle": idle, "rewarded": rewarded, "taught": taught, "flat": flat},
-            "mixed": still_mixed(run, played.groups),
-        }
+        mixed = still_mixed(run, played.groups)
+        run.extra = {"idle": idle, "rewarded": rewarded, "taught": taught, "flat": flat, "mixed": mixed}
         every = settings.evaluate_every
         if every and (run.done + 1) % every == 0:
             score = context.evaluate(run.trainer.snapshot())
