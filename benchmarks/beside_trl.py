@@ -1,4 +1,4 @@
-"""What is learned in a third of TRL's time: held-out success beside SFTTrainer and GRPOTrainer.
+"""What is learned in a third of TRL's time: held-out success beside SFTTrainer, GRPOTrainer and DPOTrainer.
 
 Run: python benchmarks/beside_trl.py [--only UNIT ...] [--tasks N] [--shorten X] [--home FOLDER] [--fresh]
 Prints a table, writes benchmarks/results/beside_trl.json; every unit takes less than an hour.
@@ -9,7 +9,9 @@ cores; ours in fp32 and, as shipped, with eight-bit frozen weights, each for a t
 included. TRL's imports and loading are not counted. All play the same tasks of the report split greedily on our engine
 in fp32, ours as shipped in int8.
 Units: `imitation` of the support desk's expert, TRL with the same runs as rows; `reinforcement` on the drills with
-groups of 8 and Dr. GRPO, whose worked examples in the prompt, which TRL has not, are switched off.
+groups of 8 and Dr. GRPO, whose worked examples in the prompt, which TRL has not, are switched off; `preference` on the
+drills by DPO with 0.2 times the likelihood of the better run. TRL's pairs come from groups of the bare model, drawn
+before and not counted; ours come from groups of the model as it is, drawn within our minutes.
 Target: the success that TRL has at its end, in at most a third of its time.
 """
 
@@ -18,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +38,7 @@ from llmagentos.config import load_settings
 from llmagentos.evaluation.metrics import score
 from llmagentos.learning.language.grpo import Grpo, GrpoSettings
 from llmagentos.learning.language.imitation import Imitation, ImitationSettings
+from llmagentos.learning.language.preference import Preference, PreferenceSettings, pairs_of
 from llmagentos.learning.trainer import AdapterSettings, from_transcript
 from llmagentos.learning.worked import expert_runs
 from llmagentos.models.adapters import FusedAdapter, from_peft
@@ -63,7 +67,7 @@ class Unit:
     """TRL's trainer."""
     minutes: float
     """Of TRL."""
-    learner: Imitation | Grpo
+    learner: Imitation | Grpo | Preference
     rows: Callable[[AgentOS, LanguageEnvironment], list[JSON]]
     """What TRL learns from."""
 
@@ -99,7 +103,24 @@ def prompts(system: AgentOS, env: LanguageEnvironment) -> list[JSON]:
     return rows
 
 
+def preferred(system: AgentOS, env: LanguageEnvironment) -> list[JSON]:
+    """The text of a prompt, of a better and of a worse reply, from the bare model's groups."""
+    cycle, renderer = system.cycle, system.cycle.engine.renderer
+    policy = cycle.players.policy(env, system.releases.get("r0"))
+    policy = replace(policy, sampling=replace(policy.sampling, temperature=1.0, top_p=1.0))
+    runs = cycle.rollouts.play(env.tasks("train", GROUPS), policy, samples=GROUP)
+    rows: list[JSON] = []
+    for at in range(0, len(runs), GROUP):
+        for pair in pairs_of(runs[at : at + GROUP], PAIRS, random.Random(at)):
+            begins = int(pair[0].targets[0])
+            texts = [renderer.decode(one.tokens[begins:]) for one in pair]
+            rows.append([renderer.decode(pair[0].tokens[:begins]), *texts])
+    return rows
+
+
 RATE = AdapterSettings(learning_rate=4e-4, clip=0.5)
+GROUP, GROUPS, PAIRS = 8, 400, 2
+"""Runs of a task, tasks from which TRL's pairs come, most pairs of a task."""
 UNITS = {
     "imitation": Unit(
         "SupportDesk-v0",
@@ -114,6 +135,17 @@ UNITS = {
         24.0,
         Grpo(GrpoSettings(RATE, tasks=8, samples=8, epochs=1, replay=0, hinted=0, limit=100_000, patience=10_000)),
         prompts,
+    ),
+    "preference": Unit(
+        "Drills-v0?kind=lookup&level=1",
+        "DPO",
+        9.0,
+        Preference(
+            PreferenceSettings(
+                RATE, tasks=8, samples=GROUP, pairs=PAIRS, replay=0, hinted=0, limit=100_000, patience=10_000
+            )
+        ),
+        preferred,
     ),
 }
 

@@ -1,4 +1,4 @@
-"""TRL's SFTTrainer and GRPOTrainer until their minutes are over. Arguments: folder of the model, threads.
+"""TRL's SFTTrainer, GRPOTrainer and DPOTrainer until their minutes are over. Arguments: folder of the model, threads.
 
 The learning rate rises for the first steps and falls linearly with the time that is left, to a twentieth, as ours does
 with the steps that are left: no plan can be wrong. The adapter is written in PEFT's format.
@@ -16,7 +16,7 @@ import worker
 from datasets import Dataset
 from peft import LoraConfig
 from transformers import AutoTokenizer, LlamaForCausalLM, TrainerCallback
-from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
+from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
 MARKING = Path(__file__).parents[2] / "src" / "llmagentos" / "environments" / "drills_marking.py"
 """Needs nothing but Python, so that the reward is the same; its neighbours have names of libraries."""
@@ -51,7 +51,7 @@ class Budget(TrainerCallback):
 
 
 def common(settings: dict[str, Any], folder: str) -> dict[str, Any]:
-    """What both trainers are told."""
+    """What all trainers are told."""
     return {
         "output_dir": folder,
         "max_steps": 100_000,
@@ -84,6 +84,18 @@ def made_for(method: str, rows: list[Any], settings: dict[str, Any], folder: str
         more = {"max_length": None, "dataset_kwargs": {"skip_prepare_dataset": True}}
         arguments = SFTConfig(per_device_train_batch_size=settings["batch"], **more, **told)
         return SFTTrainer(args=arguments, train_dataset=data, **shared)
+    if method == "DPO":
+        names = ("prompt", "chosen", "rejected")
+        data = Dataset.from_dict({name: [row[place] for row in rows] for place, name in enumerate(names)})
+        arguments = DPOConfig(
+            per_device_train_batch_size=settings["tasks"] * settings["pairs"],
+            beta=settings["beta"],
+            loss_type=["sigmoid", "sft"],
+            loss_weights=[1.0, settings["likelihood"]],
+            max_length=None,
+            **told,
+        )
+        return DPOTrainer(args=arguments, train_dataset=data, **shared)
     data = Dataset.from_dict({"prompt": [row[0] for row in rows], "answer": [row[1] for row in rows]})
     arguments = GRPOConfig(
         per_device_train_batch_size=settings["tasks"] * settings["samples"],

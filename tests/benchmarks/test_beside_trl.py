@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import beside_trl
@@ -11,7 +13,14 @@ import pytest
 from safetensors.torch import save_file
 
 from llmagentos.agentos import AgentOS
+from llmagentos.kernel.rollouts import Policy, Rollouts
 from llmagentos.models.adapters import new_adapter, to_peft
+from llmagentos.records.episode import Episode
+from llmagentos.records.task import Task
+
+
+def _say(reply: str, seen: str) -> str:
+    return reply
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +54,29 @@ def test_rows_of_reinforcement_are_what_runs_are_told_and_the_right_answer(syste
         assert answer == env.answer(task)
     assert unit.settings["learning_rate"] == 4e-4
     assert json.dumps(unit.settings)
+
+
+def test_rows_of_preference_are_a_prompt_with_a_better_and_a_worse_reply(
+    system: AgentOS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = system.make_environment(beside_trl.UNITS["preference"].environment)
+
+    def play(self: Rollouts, tasks: Sequence[Task], policy: Policy, *, samples: int) -> list[Episode]:
+        assert policy.sampling.temperature == 1.0
+        replies = itertools.cycle([lambda task: "never right", env.answer, lambda task: "wrong"])
+        drawn = [task for task in tasks for _ in range(samples)]
+        turns = iter([str(reply(task)) for task, reply in zip(drawn, replies, strict=False)])
+        return self.demonstrate(drawn, lambda task: partial(_say, next(turns)))
+
+    monkeypatch.setattr(Rollouts, "play", play)
+    monkeypatch.setattr(beside_trl, "GROUPS", 2)
+    rows = beside_trl.preferred(system, env)
+    assert len(rows) == 2 * beside_trl.PAIRS
+    for (prompt, better, worse), task in zip(rows[:: beside_trl.PAIRS], env.tasks("train", 2), strict=True):
+        assert env.reset(seed=task.seed, options={"split": "train"})[0] in prompt
+        assert better.startswith(str(env.answer(task)))
+        assert worse.startswith(("never right", "wrong"))
+    assert json.dumps(beside_trl.UNITS["preference"].settings)
 
 
 def test_adapter_of_the_other_side_is_served(system: AgentOS, tmp_path: Path) -> None:
