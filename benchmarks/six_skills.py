@@ -1,8 +1,8 @@
 """Six skills in a row: what is kept by the default cycle, by plain fine-tuning in the same order, by joint training.
 
-Run: python benchmarks/six_skills.py [--way NAME ...] [--minutes N] [--tasks N] [--seed N] [--data FOLDER] [--fresh]
-Prints the retention matrices, writes benchmarks/results/six_skills.json. Every way is a unit in a home of its own; a
-killed one goes on behind its last finished skill.
+Run: python benchmarks/six_skills.py [--way NAME ...] [--seed N ...] [--minutes N] [--tasks N] [--data FOLDER] [--fresh]
+Prints the retention matrices, writes benchmarks/results/six_skills.json. Every way with a seed is a unit in a home of
+its own; a killed one goes on behind its last finished skill.
 
 `cycle`: each skill is learned from the live release as `llmagentos learn --learner imitation` does it, with replay and
 anchor, and the gate lets the candidate live or not. `sequential`: the same learner and minutes, each from the weights
@@ -32,6 +32,7 @@ from measuring import (
     add_model_options,
     add_results_options,
     open_units,
+    spread,
     tell,
     unit_home,
     unit_state,
@@ -171,6 +172,17 @@ def measure(folder: Path, shared: Path, model: str, names: Sequence[str], way: s
     return found
 
 
+def conclude(results: dict[str, JSON]) -> JSON:
+    """ACC and BWT of each way over its seeds."""
+    concluded: JSON = {}
+    for way in WAYS:
+        units = [unit for name, unit in results.items() if name.partition(",")[0] == way]
+        if units:
+            said = [key for key in ("ACC", "BWT") if key in units[0]]
+            concluded[way] = {**{key: spread([one[key] for one in units]) for key in said}, "seeds": len(units)}
+    return concluded
+
+
 def show(found: dict[str, JSON]) -> None:
     """Print a matrix for each way."""
     from rich.console import Console
@@ -179,7 +191,7 @@ def show(found: dict[str, JSON]) -> None:
     for way, one in found.items():
         said = f"ACC {one['ACC']:.1%}" + (f", BWT {100 * one['BWT']:+.1f} points" if "BWT" in one else "")
         table = Table("after", *SKILLS, title=f"{way}: {said}")
-        after = ["nothing", *SKILLS] if way != "joint" else ["nothing", "all"]
+        after = ["nothing", *SKILLS] if "BWT" in one else ["nothing", "all"]
         for name, row in zip(after, one["rows"], strict=True):
             table.add_row(name, *[f"{cell:.0%}" for cell in row])
         Console(width=120).print(table)
@@ -191,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--way", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--minutes", type=float, default=2.0, help="of learning each skill")
     parser.add_argument("--tasks", type=int, default=50, help="held-out tasks of a skill")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, nargs="+", default=[0])
     parser.add_argument("--data", type=Path, default=DATA, help="where CLINC150 and RESTAURANTS-8K lie")
     add_model_options(parser)
     add_results_options(parser, "six_skills")
@@ -204,15 +216,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name, corpus in SKILLS.values()
     ]
     units = open_units(options, "six skills")
-    settings = {key: getattr(options, key) for key in ("minutes", "tasks", "seed", "model")}
-    settings |= {"skills": list(SKILLS), "learner": LEARNER}
+    said = {key: getattr(options, key) for key in ("minutes", "tasks", "model")}
     found = {}
-    for way in options.way:
-        folder = shared / "benchmarks" / "six_skills" / way
-        work = partial(measure, folder, shared, options.model, names, way, settings)
-        found[way] = units.measure(way, settings, work)
-    units.write()
+    for seed in options.seed:
+        for way in options.way:
+            name, folder = f"{way}, seed {seed}", shared / "benchmarks" / "six_skills" / f"{way}-{seed}"
+            settings = {**said, "seed": seed, "skills": list(SKILLS), "learner": LEARNER}
+            work = partial(measure, folder, shared, options.model, names, way, settings)
+            found[name] = units.measure(name, settings, work)
+    concluded = conclude(units.results)
+    units.write(concluded=concluded)
     show(found)
+    for way, one in concluded.items():
+        print(f"{way}: " + ", ".join(f"{key} {value['median']:.1%}" for key, value in one.items() if key != "seeds"))
     print(f"written to {options.results}")
 
 
