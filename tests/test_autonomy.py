@@ -86,12 +86,12 @@ def test_skill_whose_runs_take_too_long_to_look_at_is_left_out(
     system: AgentOS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Agent(system=system).run(DRILLS, tasks=1, sampling=Sampling(4))
-    monkeypatch.setattr("llmagentos.autonomy.SHORTEST_LOOK", 1e-4)
+    monkeypatch.setattr("llmagentos.learning.strategy.SHORTEST_LOOK", 1e-4)
     shown: list[str] = []
     account = Autonomy(system.cycle, lambda event: shown.append(event.stage)).learn(1e-6)
     ((skill, reason),) = account.left_out
     assert skill == DRILLS
-    assert f"learn it by its name: llmagentos learn '{DRILLS}'" in reason
+    assert f"say by what it is learned: llmagentos learn '{DRILLS}'" in reason
     assert f"looking at {DRILLS}" in shown
     assert "Give more minutes (--minutes)" in str(account)
     assert account.chosen is None

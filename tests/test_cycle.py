@@ -498,6 +498,15 @@ def test_learner_is_chosen_by_what_there_is(system: AgentOS, cycle: Cycle) -> No
         cycle.choose(system.make_environment(DOOR), "magic")
 
 
+def test_runs_that_tell_the_learner_end_with_the_time_for_looking(
+    system: AgentOS, cycle: Cycle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmagentos.learning.strategy.SHORTEST_LOOK", 1e-4)
+    with pytest.raises(LearningError, match=r"of 96 runs were not over.*--learner policy-gradient"):
+        cycle.learn(WALL, minutes=1e-6)
+    assert {run.outcome for run in system.episodes.select(environment=WALL, limit=200)} == {"truncated"}
+
+
 @pytest.mark.parametrize(("learner", "runs"), [("auto", 128), ("dagger", 0), ("policy-gradient", 0)])
 def test_world_that_raises_in_mid_episode_is_told_and_every_run_is_kept(
     system: AgentOS, cycle: Cycle, monkeypatch: pytest.MonkeyPatch, learner: str, runs: int

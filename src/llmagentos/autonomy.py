@@ -11,18 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from llmagentos.cycle import CONVERSATIONS, WATCHING, Cycle
-from llmagentos.errors import ConfigError, LearningError, LLMAgentOSError
+from llmagentos.errors import ConfigError, LLMAgentOSError
 from llmagentos.learning.prospects import Prospect, assess, best_of, conversations
-from llmagentos.learning.strategy import LearnerName
+from llmagentos.learning.strategy import LOOKING_SHARE, LearnerName, check_time, time_to_look
 from llmagentos.learning.worked import has_expert
-from llmagentos.records.episode import Episode
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Verdict
 
-LOOKING_SHARE = 0.2
-"""Of the minutes that may go into looking for what to learn."""
-SHORTEST_LOOK = 20.0
-"""Seconds that a skill is looked at where the minutes are few."""
 LOOKED_AT = 24
 """Own runs by which a skill's success is estimated."""
 
@@ -178,7 +173,7 @@ class Autonomy:
                 continue
             self._show(Progress("looking for what to learn", number, len(names), "skills", note=name))
             try:
-                found.append(self._assess(name, number, max(SHORTEST_LOOK, allowed / len(names))))
+                found.append(self._assess(name, number, time_to_look(minutes, len(names))))
             except LLMAgentOSError as problem:
                 left_out.append((name, str(problem)))
         return found, left_out
@@ -192,10 +187,10 @@ class Autonomy:
         policy = replace(policy, limits=replace(policy.limits, seconds=seconds))
         show = self._show
         runs = cycle.rollouts.play(tasks, policy, stage=f"looking at {name}", labels=labels, on_progress=show)
-        _check_time(env.skill, runs, seconds)
+        check_time(env.skill, runs, seconds)
         expert = has_expert(env)
         probe = [] if expert else cycle.probe(env, seed=seed + 1, seconds=seconds, on_progress=show)
-        _check_time(env.skill, [run for group in probe for run in group], seconds)
+        check_time(env.skill, [run for group in probe for run in group], seconds)
         return assess(
             env.skill,
             runs,
@@ -204,13 +199,4 @@ class Autonomy:
             recovers=env.expert_recovers,
             corrections=sum(judged.better is not None for judged in cycle.parts.people.of_skill(env.skill)),
             prompt_share=cycle.prompt_share(env) if expert else 0.0,
-        )
-
-
-def _check_time(skill: str, runs: Sequence[Episode], seconds: float) -> None:
-    late = sum(run.outcome == "truncated" and run.seconds >= seconds for run in runs)
-    if late:
-        raise LearningError(
-            f"{late} of {len(runs)} runs were not over after the {seconds:.0f} seconds that there are for looking. "
-            f"Give more minutes, or learn it by its name: llmagentos learn '{skill}'"
         )

@@ -21,7 +21,16 @@ from llmagentos.learning.abstention import weigh, without
 from llmagentos.learning.checkpoints import FileCheckpoint
 from llmagentos.learning.context import Learner, LearningContext
 from llmagentos.learning.lessons import Lessons, LessonServices
-from llmagentos.learning.strategy import DISTILLING, PROBE_SAMPLES, PROBE_TASKS, Choice, choose, learner_named
+from llmagentos.learning.strategy import (
+    DISTILLING,
+    PROBE_SAMPLES,
+    PROBE_TASKS,
+    Choice,
+    check_time,
+    choose,
+    learner_named,
+    time_to_look,
+)
 from llmagentos.learning.tempering import between, only_harmed, share_of, tempered
 from llmagentos.learning.unproven import tried_from, unproven
 from llmagentos.learning.worked import check_tasks, expert_runs, has_expert, prompt_share, same_prompt
@@ -151,7 +160,7 @@ class Cycle:
         live = self.parts.releases.to_learn_from()
         start = self.players.adapter(live)
         if isinstance(learner, str):
-            choice = self.choose(env, learner, on_progress)
+            choice = self.choose(env, learner, on_progress, seconds=time_to_look(minutes))
             on_progress(Progress("choosing a learner", 1, 1, note=f"{choice.learner}: {choice.reason}"))
             learner = learner_named(choice.learner, further=start is not None)
         candidate = self._waiting(env.skill, learner.name, live)
@@ -197,13 +206,27 @@ class Cycle:
                 return candidate
         return None
 
-    def choose(self, env: LanguageEnvironment, learner: str = "auto", on_progress: OnProgress = _quiet) -> Choice:
-        """The learner for an environment (see `learning.strategy`)."""
+    def choose(
+        self,
+        env: LanguageEnvironment,
+        learner: str = "auto",
+        on_progress: OnProgress = _quiet,
+        *,
+        seconds: float | None = None,
+    ) -> Choice:
+        """The learner for an environment (see `learning.strategy`); own runs that tell may take `seconds` each.
+
+        `LearningError` where none succeeds, which says how many were not over by then.
+        """
         if learner != "auto":
             return Choice(learner_named(learner).name, "as asked for")  # type: ignore[arg-type]
         if has_expert(env) or self._runs_of(env.skill, by_people=True):
             return choose(env.skill, demonstrations=True, probe=(), prompt_share=self.prompt_share(env))
-        return choose(env.skill, demonstrations=False, probe=self.probe(env, on_progress=on_progress))
+        probe = self.probe(env, seconds=seconds, on_progress=on_progress)
+        runs = [run for group in probe for run in group]
+        if seconds is not None and not any(run.success for run in runs):
+            check_time(env.skill, runs, seconds)
+        return choose(env.skill, demonstrations=False, probe=probe)
 
     def prompt_share(self, env: LanguageEnvironment) -> float:
         """Share of a demonstration's tokens that a brief prompt would leave out; 0 where it is brief already."""

@@ -65,6 +65,10 @@ policy gradient computes every run. In 5 minutes of GuessTheNumber that was 7 st
 23 steps, to 78 %."""
 PROBE_TASKS, PROBE_SAMPLES = 12, 8
 """Own runs that tell whether reinforcement has anything to start from."""
+LOOKING_SHARE = 0.2
+"""Of the minutes that may go into looking for what to learn, and by what."""
+SHORTEST_LOOK = 20.0
+"""Seconds that a skill is looked at where the minutes are few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,21 @@ def choose(
     found = f"pass@1 is {sum(rates) / len(rates):.0%} and pass@{len(probe[0])} {solved / len(rates):.0%}"
     learner, why = reinforcing(probe)
     return Choice(learner, f"{found}{why}")
+
+
+def time_to_look(minutes: float, skills: int = 1) -> float:
+    """Seconds for looking at each of some skills where learning may take `minutes`."""
+    return max(SHORTEST_LOOK, LOOKING_SHARE * minutes * 60 / skills)
+
+
+def check_time(skill: str, runs: Sequence[Episode], seconds: float) -> None:
+    """`LearningError` where runs were ended because they took longer than the `seconds` that they had."""
+    late = sum(run.outcome == "truncated" and run.seconds >= seconds for run in runs)
+    if late:
+        raise LearningError(
+            f"{late} of {len(runs)} runs were not over after the {seconds:.0f} seconds that there are for looking. "
+            f"Give more minutes, or say by what it is learned: llmagentos learn '{skill}' --learner policy-gradient"
+        )
 
 
 def _unfinished(probe: Sequence[Sequence[Episode]]) -> str:
