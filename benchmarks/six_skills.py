@@ -183,14 +183,18 @@ def conclude(results: dict[str, JSON]) -> JSON:
     return concluded
 
 
+def in_words(one: JSON) -> str:
+    """ACC, and BWT where there is one."""
+    return f"ACC {one['ACC']:.1%}" + (f", BWT {100 * one['BWT']:+.1f} points" if "BWT" in one else "")
+
+
 def show(found: dict[str, JSON]) -> None:
     """Print a matrix for each way."""
     from rich.console import Console
     from rich.table import Table
 
     for way, one in found.items():
-        said = f"ACC {one['ACC']:.1%}" + (f", BWT {100 * one['BWT']:+.1f} points" if "BWT" in one else "")
-        table = Table("after", *SKILLS, title=f"{way}: {said}")
+        table = Table("after", *SKILLS, title=f"{way}: {in_words(one)}")
         after = ["nothing", *SKILLS] if "BWT" in one else ["nothing", "all"]
         for name, row in zip(after, one["rows"], strict=True):
             table.add_row(name, *[f"{cell:.0%}" for cell in row])
@@ -228,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     units.write(concluded=concluded)
     show(found)
     for way, one in concluded.items():
-        print(f"{way}: " + ", ".join(f"{key} {value['median']:.1%}" for key, value in one.items() if key != "seeds"))
+        print(f"{way}: {in_words({key: one[key]['median'] for key in ('ACC', 'BWT') if key in one})}")
     print(f"written to {options.results}")
 
 
