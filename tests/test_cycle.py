@@ -27,6 +27,7 @@ from llmagentos.models.decoder import Decoder
 from llmagentos.models.rendering import Renderer
 from llmagentos.models.scripted import ScriptedEngine
 from llmagentos.records.document import Document
+from llmagentos.records.episode import Episode
 from llmagentos.records.identity import new_id
 from llmagentos.records.message import Message
 from llmagentos.records.progress import Progress
@@ -501,10 +502,19 @@ def test_learner_is_chosen_by_what_there_is(system: AgentOS, cycle: Cycle) -> No
 def test_runs_that_tell_the_learner_end_with_the_time_for_looking(
     system: AgentOS, cycle: Cycle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llmagentos.learning.strategy.SHORTEST_LOOK", 1e-4)
-    with pytest.raises(LearningError, match=r"of 96 runs were not over.*--learner policy-gradient"):
-        cycle.learn(WALL, minutes=1e-6)
-    assert {run.outcome for run in system.episodes.select(environment=WALL, limit=200)} == {"truncated"}
+    probe, given = cycle.probe, []
+
+    def late(env: LanguageEnvironment, *, seconds: float, **options: Any) -> list[list[Episode]]:
+        given.append(seconds)
+        runs = probe(env, seconds=None, **options)
+        return [[replace(run, outcome="truncated", seconds=seconds) for run in group] for group in runs]
+
+    monkeypatch.setattr(cycle, "probe", late)
+    with pytest.raises(LearningError, match=r"96 of 96 runs were not over after the 36.*--learner policy-gradient"):
+        cycle.learn(WALL, minutes=3)
+    with pytest.raises(LearningError, match="after the 20 seconds"):
+        cycle.learn(WALL, minutes=0.1)
+    assert given == pytest.approx([36, 20])
 
 
 @pytest.mark.parametrize(("learner", "runs"), [("auto", 128), ("dagger", 0), ("policy-gradient", 0)])
