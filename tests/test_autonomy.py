@@ -91,7 +91,7 @@ def test_skill_whose_runs_take_too_long_to_look_at_is_left_out(
     account = Autonomy(system.cycle, lambda event: shown.append(event.stage)).learn(1e-6)
     ((skill, reason),) = account.left_out
     assert skill == DRILLS
-    assert f"say by what it is learned: llmagentos learn '{DRILLS}'" in reason
+    assert f"learn it by its name: llmagentos learn '{DRILLS}'" in reason
     assert f"looking at {DRILLS}" in shown
     assert "Give more minutes (--minutes)" in str(account)
     assert account.chosen is None

@@ -185,12 +185,12 @@ class Autonomy:
         policy = cycle.players.policy(env, cycle.parts.releases.live())
         tasks, labels = env.tasks("train", LOOKED_AT, seed=seed), {"purpose": "probe"}
         policy = replace(policy, limits=replace(policy.limits, seconds=seconds))
-        show = self._show
+        show, by_name = self._show, f"learn it by its name: llmagentos learn '{env.skill}'"
         runs = cycle.rollouts.play(tasks, policy, stage=f"looking at {name}", labels=labels, on_progress=show)
-        check_time(env.skill, runs, seconds)
+        check_time(runs, seconds, by_name)
         expert = has_expert(env)
         probe = [] if expert else cycle.probe(env, seed=seed + 1, seconds=seconds, on_progress=show)
-        check_time(env.skill, [run for group in probe for run in group], seconds)
+        check_time([run for group in probe for run in group], seconds, by_name)
         return assess(
             env.skill,
             runs,

@@ -225,7 +225,8 @@ class Cycle:
         probe = self.probe(env, seconds=seconds, on_progress=on_progress)
         runs = [run for group in probe for run in group]
         if seconds is not None and not any(run.success for run in runs):
-            check_time(env.skill, runs, seconds)
+            named = f"say by what it is learned: llmagentos learn '{env.skill}' --learner policy-gradient"
+            check_time(runs, seconds, named)
         return choose(env.skill, demonstrations=False, probe=probe)
 
     def prompt_share(self, env: LanguageEnvironment) -> float:

@@ -115,13 +115,14 @@ def time_to_look(minutes: float, skills: int = 1) -> float:
     return max(SHORTEST_LOOK, LOOKING_SHARE * minutes * 60 / skills)
 
 
-def check_time(skill: str, runs: Sequence[Episode], seconds: float) -> None:
-    """`LearningError` where runs were ended because they took longer than the `seconds` that they had."""
+def check_time(runs: Sequence[Episode], seconds: float, otherwise: str) -> None:
+    """`LearningError` where runs were ended because they took longer than the `seconds` that they had; `otherwise` is
+    what helps besides more minutes."""
     late = sum(run.outcome == "truncated" and run.seconds >= seconds for run in runs)
     if late:
         raise LearningError(
             f"{late} of {len(runs)} runs were not over after the {seconds:.0f} seconds that there are for looking. "
-            f"Give more minutes, or say by what it is learned: llmagentos learn '{skill}' --learner policy-gradient"
+            f"Give more minutes, or {otherwise}"
         )
 
 
