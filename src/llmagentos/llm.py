@@ -18,7 +18,7 @@ from llmagentos.models.engine import Embedder, Engine
 from llmagentos.models.text_stream import TextStream
 from llmagentos.records.generation import Completion, GenerationRequest, Sampling
 from llmagentos.records.message import Message, Role
-from llmagentos.records.transcript import Segment
+from llmagentos.records.transcript import Segment, opened
 
 Turns: TypeAlias = Sequence[Message | Mapping[str, str]]
 
@@ -32,7 +32,7 @@ class Voice:
 
     engine: Engine
     adapter: str | None = None
-    """Adapter of the live release; None is the bare base model."""
+    """What the engine serves the live release under; None is the bare base model."""
 
 
 class LanguageModel(ABC):
@@ -81,7 +81,8 @@ class LanguageModel(ABC):
             raise ConfigError("A chat needs at least one message, the last of them not from the assistant.")
         segments = _render(voice.engine, turns)
         prompt = tuple(token for segment in segments for token in segment.tokens)
-        return _answer(voice, prompt, sampling or Sampling(max_tokens=max_tokens), on_text).text
+        sampling = sampling or Sampling(max_tokens=max_tokens)
+        return _answer(voice, prompt, sampling, on_text, opened(segments)).text
 
     def generate_code(self, description: str, max_tokens: int = 512, *, sampling: Sampling | None = None) -> str:
         """Python source that is meant to do what `description` says, without its fence. It is text: nothing runs it."""
@@ -121,11 +122,15 @@ def _render(engine: Engine, turns: Sequence[Message]) -> list[Segment]:
 
 
 def _answer(
-    voice: Voice, prompt: tuple[int, ...], sampling: Sampling, on_text: Callable[[str], None] | None
+    voice: Voice,
+    prompt: tuple[int, ...],
+    sampling: Sampling,
+    on_text: Callable[[str], None] | None,
+    opened: int = 0,
 ) -> Completion:
     stream = TextStream(voice.engine.renderer.decode, sampling.stop)
     future = voice.engine.submit(
-        GenerationRequest(prompt, sampling, voice.adapter),
+        GenerationRequest(prompt, sampling, voice.adapter, opened=opened),
         None if on_text is None else lambda token: on_text(stream.push(token)),
     )
     try:

@@ -19,6 +19,7 @@ from llmagentos.models.decoder import Decoder
 from llmagentos.models.packing import TreeAttention, pack
 from llmagentos.models.quantisation import quantise
 from llmagentos.models.rendering import Renderer
+from llmagentos.models.routing import Route, Router, features
 from llmagentos.models.torch_engine import TorchEngine
 from llmagentos.records.generation import Completion, GenerationRequest, Sampling
 
@@ -343,6 +344,27 @@ def test_many_offered_adapters_are_loaded_when_asked_for_and_forgotten_for_other
     engine.unload_adapter("a0")
     with pytest.raises(AdapterError, match="a0"):
         complete(engine, LONG, "a0")
+
+
+def test_router_chooses_by_how_a_request_opens(engine: TorchEngine, decoder: Decoder) -> None:
+    adapter = strong_adapter(decoder, 4)
+    engine.serve("a", adapter)
+    engine.offer_router("r1", Router([Route("s", "a", features(LONG), 0.8)]))
+    assert set(engine.adapters) == {"a", "r1"}
+    by_adapter, bare = complete(engine, LONG, "a", max_tokens=8).tokens, complete(engine, LONG, max_tokens=8).tokens
+    assert complete(engine, LONG, "r1", max_tokens=8).tokens == by_adapter != bare
+    other = tuple(reversed(LONG[:6]))
+    assert complete(engine, other, "r1", max_tokens=8).tokens == complete(engine, other, max_tokens=8).tokens
+    later = (*LONG, *range(3, 60))
+    routed = engine.submit(GenerationRequest(later, Sampling(8), "r1", opened=len(LONG))).result(PATIENCE)
+    assert routed.tokens == complete(engine, later, "a", max_tokens=8).tokens, "at later turns as at the first"
+    engine.serve("r1", adapter)
+    assert complete(engine, other, "r1", max_tokens=8).tokens == complete(engine, other, "a", max_tokens=8).tokens
+    engine.offer_router("r1", Router((), "gone"))
+    with pytest.raises(AdapterError, match="gone"):
+        complete(engine, LONG, "r1")
+    engine.unload_adapter("r1")
+    assert engine.adapters == ("a",)
 
 
 def test_offered_adapter_that_cannot_be_loaded_fails_its_request_alone(engine: TorchEngine, decoder: Decoder) -> None:

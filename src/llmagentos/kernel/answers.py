@@ -46,7 +46,7 @@ from llmagentos.records.generation import Completion, GenerationRequest
 from llmagentos.records.identity import JSON
 from llmagentos.records.message import ToolCall
 from llmagentos.records.task import Task
-from llmagentos.records.transcript import Segment
+from llmagentos.records.transcript import Segment, opened
 
 OPENING_SECONDS = 300.0
 """An environment may load its data when it is made; this is for one that hangs."""
@@ -225,7 +225,7 @@ class Answers:
         emitter = None
         if process.emit is not None and call.abstain is None:
             emitter = process.emitter = TextEmitter(engine.renderer.decode, sampling.stop, process.emit)
-        request = GenerationRequest(tuple(run.tokens), sampling, info.adapter, run.tools)
+        request = GenerationRequest(tuple(run.tokens), sampling, info.adapter, run.tools, opened(run.segments))
         future = engine.submit(request, emitter.push if emitter else None)
         process.pending, process.awaited = (number, call), future
         return Generating(future)

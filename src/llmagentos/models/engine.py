@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeAlias
 
+from llmagentos.models.routing import Router
 from llmagentos.records.generation import Completion, EngineCounters, GenerationRequest
 from llmagentos.records.message import Message
 from llmagentos.records.transcript import Segment
@@ -110,12 +111,18 @@ class Engine(Protocol):
         """
         ...
 
+    def offer_router(self, name: str, router: Router) -> None:
+        """Serve under `name` whichever adapter `router` names for a request's opening, from the next request on."""
+        ...
+
     def unload_adapter(self, name: str) -> None:
-        """Forget an adapter; unknown names are ignored."""
+        """Forget an adapter or a router; unknown names are ignored."""
         ...
 
     @property
-    def adapters(self) -> tuple[str, ...]: ...
+    def adapters(self) -> tuple[str, ...]:
+        """Names that a request may give: those of adapters and of routers."""
+        ...
 
     def close(self) -> None:
         """Cancel what is waiting and end the worker."""

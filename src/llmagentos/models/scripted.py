@@ -14,6 +14,7 @@ from typing import Any
 
 from llmagentos.errors import AdapterError, EngineError, PromptTooLongError
 from llmagentos.models.engine import AdapterLoader, ChatRenderer
+from llmagentos.models.routing import Router
 from llmagentos.models.text_stream import TextStream
 from llmagentos.records.generation import Completion, EngineCounters, GenerationRequest
 
@@ -76,6 +77,10 @@ class ScriptedEngine:
 
     def offer_adapter(self, name: str, load: AdapterLoader) -> None:
         """Know an adapter by name; it is never loaded."""
+        self._adapters.add(name)
+
+    def offer_router(self, name: str, router: Router) -> None:
+        """Know a router by name; it is never asked."""
         self._adapters.add(name)
 
     def unload_adapter(self, name: str) -> None:

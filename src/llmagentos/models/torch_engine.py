@@ -35,6 +35,7 @@ from llmagentos.models.plain_steps import PlainSteps
 from llmagentos.models.products import check_device, choose_precision
 from llmagentos.models.quantisation import quantise
 from llmagentos.models.rendering import Renderer
+from llmagentos.models.routing import Router
 from llmagentos.models.text_stream import TextStream
 from llmagentos.records.generation import Completion, EngineCounters, FinishReason, GenerationRequest
 
@@ -78,6 +79,7 @@ class TorchEngine:
         self._steps = _steps(decoder, rows, prefix_tokens)
         self._adapters: OrderedDict[str, FusedAdapter] = OrderedDict()
         self._offered: dict[str, AdapterLoader] = {}
+        self._routers: dict[str, Router] = {}
         self._adapter_bytes = adapter_bytes
         self._loading = threading.Lock()
         self._waiting: deque[Job] = deque()
@@ -122,9 +124,9 @@ class TorchEngine:
 
     @property
     def adapters(self) -> tuple[str, ...]:
-        """Names of the adapters being served."""
+        """Names of the adapters being served, and of routers between them."""
         with self._wake:
-            return tuple(dict.fromkeys((*self._adapters, *self._offered)))
+            return tuple(dict.fromkeys((*self._adapters, *self._offered, *self._routers)))
 
     def load_adapter(self, name: str, tensors: Mapping[str, Any], config: Mapping[str, Any]) -> None:
         """Serve an adapter from its PEFT tensors; `AdapterError` when it does not fit this base."""
@@ -141,6 +143,7 @@ class TorchEngine:
         with self._wake:
             self._retire(name)
             self._offered.pop(name, None)
+            self._routers.pop(name, None)
             self._adapters[name] = adapter
 
     @contextmanager
@@ -156,12 +159,21 @@ class TorchEngine:
         """Serve an adapter that is loaded when first asked for (see `models.engine.Engine.offer_adapter`)."""
         with self._wake:
             self._retire(name)
+            self._routers.pop(name, None)
             self._offered[name] = load
 
+    def offer_router(self, name: str, router: Router) -> None:
+        """Serve what a router chooses (see `models.engine.Engine.offer_router`)."""
+        with self._wake:
+            self._retire(name)
+            self._offered.pop(name, None)
+            self._routers[name] = router
+
     def unload_adapter(self, name: str) -> None:
-        """Forget an adapter; running requests keep it to their end."""
+        """Forget an adapter or a router; running requests keep an adapter to their end."""
         with self._wake:
             self._offered.pop(name, None)
+            self._routers.pop(name, None)
             self._retire(name)
 
     def _retire(self, name: str) -> None:
@@ -243,7 +255,9 @@ class TorchEngine:
         if min(prompt) < 0 or max(prompt) >= vocabulary:  # in a step it would fail everybody's request
             wrong = next(token for token in prompt if not 0 <= token < vocabulary)
             raise EngineError(f"The prompt has the token {wrong}; this model's tokens are 0 to {vocabulary - 1}.")
-        adapter = None if request.adapter is None else self._adapter(request.adapter)
+        router = self._routers.get(request.adapter) if request.adapter is not None else None
+        name = request.adapter if router is None else router.choose(request.opening)
+        adapter = None if name is None else self._adapter(name)
         limit = min(sampling.max_tokens, self.window - len(prompt))
         tokens = np.asarray(prompt, dtype=np.int64)
         stream = TextStream(self.renderer.decode, sampling.stop) if sampling.stop else None

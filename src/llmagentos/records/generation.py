@@ -49,9 +49,16 @@ class GenerationRequest:
     prompt: tuple[int, ...]
     sampling: Sampling = Sampling()
     adapter: str | None = None
-    """Name of an adapter loaded into the engine; None is the bare base model."""
+    """Name of an adapter, or of a router between some, in the engine; None is the bare base model."""
     tools: tuple[ToolSpec, ...] = ()
     """What the model may call, for engines that speak in messages; others find it written in the prompt."""
+    opened: int = 0
+    """Tokens of `prompt` before the model first spoke, by which a router chooses; 0 for all of them."""
+
+    @property
+    def opening(self) -> tuple[int, ...]:
+        """What a router reads: the same at every turn of a run."""
+        return self.prompt[: self.opened] if self.opened else self.prompt
 
 
 @dataclass(frozen=True, slots=True)

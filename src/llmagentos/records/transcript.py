@@ -6,7 +6,9 @@ It does not know text, chat formats or any model.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Literal, TypeAlias
 
 from llmagentos.records.generation import Grammar
@@ -64,3 +66,9 @@ class Transcript:
             for segment in self.segments
             for value in (segment.logprobs if segment.logprobs is not None else (nan,) * len(segment.tokens))
         )
+
+
+def opened(segments: Sequence[Segment]) -> int:
+    """Tokens before the model first spoke: how a run opens."""
+    before = takewhile(lambda segment: segment.origin not in TRAINABLE, segments)
+    return sum(len(segment.tokens) for segment in before)

@@ -26,6 +26,7 @@ from llmagentos.models.remote.dialogue import DialogueRenderer
 from llmagentos.models.remote.faults import Patience, ServerFault
 from llmagentos.models.remote.wire import Wire
 from llmagentos.models.rendering import Renderer
+from llmagentos.models.routing import Router
 from llmagentos.models.text_stream import TextStream
 from llmagentos.records.generation import Completion, EngineCounters, FinishReason, GenerationRequest
 
@@ -107,6 +108,7 @@ class RemoteEngine:
         self._patience = patience or Patience()
         self._limit_name = "max_tokens"
         self._served: dict[str, str] = {}
+        self._routers: dict[str, Router] = {}
         self._server: Server | None = None
         self._lock = threading.Lock()
         self._asking = threading.Lock()
@@ -140,7 +142,7 @@ class RemoteEngine:
     @property
     def adapters(self) -> tuple[str, ...]:
         with self._lock:
-            return tuple(self._served)
+            return (*self._served, *self._routers)
 
     def load_adapter(self, name: str, tensors: Mapping[str, Any], config: Mapping[str, Any]) -> None:
         """Write the adapter where the server sees it and let it load it (vLLM's run-time loading).
@@ -174,9 +176,15 @@ class RemoteEngine:
         """Give it to the server at once: the server has its own ways to keep many."""
         self.load_adapter(name, *load())
 
-    def unload_adapter(self, name: str) -> None:
-        """Forget an adapter, here and at the server."""
+    def offer_router(self, name: str, router: Router) -> None:
+        """Choose here, by the tokens that a request has here, which of the server's adapters answers it."""
         with self._lock:
+            self._routers[name] = router
+
+    def unload_adapter(self, name: str) -> None:
+        """Forget an adapter, here and at the server, or a router."""
+        with self._lock:
+            self._routers.pop(name, None)
             served = self._served.pop(name, None)
         if served is not None:
             self._unload(served)
@@ -359,7 +367,9 @@ class RemoteEngine:
     def _asked(self, request: GenerationRequest, reply: _Reply, limit: int) -> tuple[str, dict[str, Any]]:
         sampling = replace(request.sampling, max_tokens=limit)
         with self._lock:
-            model = self._served.get(request.adapter, self._model) if request.adapter else self._model
+            router = self._routers.get(request.adapter or "")
+            adapter = request.adapter if router is None else router.choose(request.opening)
+            model = self._served.get(adapter, self._model) if adapter else self._model
         if self._tokenizer is not None:
             return "/completions", completion_body(self.server, model, (*request.prompt, *reply.tokens), sampling)
         messages = self._dialogue.messages(request.prompt)
