@@ -19,11 +19,12 @@ from llmagentos.evaluation.gate import GateRules
 from llmagentos.learning.language.imitation import Imitation, ImitationSettings
 from llmagentos.learning.language.prompt_distillation import PromptDistillation, PromptDistillationSettings
 from llmagentos.learning.trainer import AdapterSettings
-from llmagentos.learning.worked import briefly, expert_runs, prompt_share, same_prompt
+from llmagentos.learning.worked import briefly, expert_runs, opening_tokens, prompt_share, same_prompt
 from llmagentos.records.episode import Episode
 from llmagentos.records.message import ToolSpec
 from llmagentos.records.task import Task
 from llmagentos.releases.prompts import artefact_name
+from llmagentos.releases.routes import adapter_name
 
 SHOP = "PromptShop-v0"
 RULES = GateRules(minimum_tasks=6, divergence_budget=None, resamples=400)
@@ -82,13 +83,23 @@ def told(system: AgentOS, run: Episode) -> str:
 def test_release_is_told_only_the_skill_and_does_as_well(system: AgentOS) -> None:
     live = system.releases.live()
     assert (live.id, live.skills) == ("r2", (SHOP,))
-    assert [one.name for one in live.manifest.artefacts] == ["adapter", artefact_name(SHOP)]
+    named = [adapter_name(SHOP), f"route:{SHOP}", artefact_name(SHOP)]
+    assert [one.name for one in live.manifest.artefacts] == named
     report = system.cycle.evaluate(SHOP, tasks=8)
     assert report.score.strict.estimate == 1
     assert SHOP in told(system, report.episodes[0])
     assert "shop" not in told(system, report.episodes[0]).replace(SHOP, "")
     evidence = system.releases.candidates()[-1].evidence
     assert evidence["prompt_tokens"] > 4 * evidence["prompt_tokens_brief"]
+
+
+def test_both_forms_of_the_prompt_find_the_adapter(system: AgentOS) -> None:
+    live, env = system.releases.live(), system.make_environment(SHOP)
+    router = system.cycle.players.router(live.manifest.artefacts)
+    assert router is not None
+    (adapter,) = (one.digest for one in live.manifest.artefacts if one.kind == "adapter")
+    task, renderer = env.tasks("report", 1)[0], system.cycle.engine.renderer
+    assert [router.choose(opening_tokens(env, task, renderer, brief)) for brief in ("", SHOP)] == [adapter] * 2
 
 
 def test_nothing_is_left_to_take_out(system: AgentOS) -> None:
@@ -136,7 +147,7 @@ def test_prompt_is_left_out_from_the_beginning(tiny_model: Path, tmp_path: Path)
         assert "shop" not in told(fresh, report.episodes[0]).replace(SHOP, "")
         assert cycle.told_whole() == []
         again = cycle.teach(fresh.make_environment(SHOP), brief, None, minutes=0.01)
-        assert [one.kind for one in again.artefacts] == ["adapter"], "what is brief already stays so"
+        assert [one.kind for one in again.artefacts] == ["adapter", "router"], "what is brief already stays so"
 
 
 def test_prompt_that_differs_from_task_to_task_is_never_left_out(tiny_model: Path, tmp_path: Path) -> None:
@@ -152,7 +163,7 @@ def test_prompt_that_differs_from_task_to_task_is_never_left_out(tiny_model: Pat
             env = fresh.make_environment(name)
             brief = Imitation(replace(IMITATION.settings, brief=True))
             candidate = fresh.cycle.teach(env, brief, None, minutes=0.01)
-            assert [one.kind for one in candidate.artefacts] == ["adapter"]
+            assert [one.kind for one in candidate.artefacts] == ["adapter", "router"]
             assert fresh.cycle.choose(env).learner == "imitation"
             assert fresh.cycle.choose(fresh.make_environment(SHOP)).learner == "imitation"
             assert not same_prompt(env)

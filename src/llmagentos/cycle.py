@@ -36,12 +36,14 @@ from llmagentos.learning.unproven import tried_from, unproven
 from llmagentos.learning.worked import check_tasks, expert_runs, has_expert, prompt_share, same_prompt
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.models.torch_engine import TorchEngine
+from llmagentos.places import Place, Places
 from llmagentos.players import Players
 from llmagentos.records.episode import Episode
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Candidate, Release, Verdict
 from llmagentos.records.task import Split
 from llmagentos.releases.prompts import brief_of
+from llmagentos.releases.routes import SHARED, adapter_of
 
 if TYPE_CHECKING:
     from llmagentos.environments.language import LanguageEnvironment
@@ -100,6 +102,7 @@ class Cycle:
         self.settings = settings or CycleSettings()
         self.rollouts = Rollouts(parts.kernel)
         self.players = Players(parts.engine, parts.store, parts.releases, parts.settings, parts.make_environment)
+        self.places = Places(self.players)
         self._judging = Judging(self.players, self.rollouts, self.settings)
 
     # Looking.
@@ -158,19 +161,21 @@ class Cycle:
         env = self.players.environment(environment)
         check_tasks(env, self.settings.rules.minimum_tasks)
         live = self.parts.releases.to_learn_from()
-        start = self.players.adapter(live)
+        place = self.places.find(env, live)
+        start = place.start
         if isinstance(learner, str):
             choice = self.choose(env, learner, on_progress, seconds=time_to_look(minutes))
             on_progress(Progress("choosing a learner", 1, 1, note=f"{choice.learner}: {choice.reason}"))
-            learner = learner_named(choice.learner, further=start is not None)
+            learner = learner_named(choice.learner, further=place.further)
         candidate = self._waiting(env.skill, learner.name, live)
         if candidate is None:
             tried = tried_from(live.id, env.skill, learner.name, self.parts.releases.candidates())
             earlier = self._unproven(tried, on_progress)
             start = self.players.candidate_adapter(earlier) if earlier else start
             fresh = seed + len(tried)
+            on_progress(Progress(f"a place for {env.skill}", 1, 1, note=f"{env.skill} is learned {place.note}."))
             candidate = self.teach(
-                env, learner, start, minutes=minutes, seed=fresh, after=earlier, on_progress=on_progress
+                env, learner, start, minutes=minutes, seed=fresh, place=place, after=earlier, on_progress=on_progress
             )
         for warning in candidate.evidence.get("warnings", ()):
             on_progress(Progress(WATCHING, 1, 1, note=warning))
@@ -271,21 +276,25 @@ class Cycle:
         minutes: float,
         seed: int = 0,
         replay: bool = True,
+        place: Place | None = None,
         after: Candidate | None = None,
         on_progress: OnProgress = _quiet,
     ) -> Candidate:
         """Let a learner work on an environment; its candidate is stored, not judged.
 
-        `start` may be the adapter of an earlier candidate, `after`, whose data the new one rests on then too.
+        `start` may be the adapter of an earlier candidate, `after`, whose data the new one rests on then too. `place`
+        says in which adapter it is learned; where it is not given it is looked for (see `places`).
 
         Ctrl-C or a kill leave a checkpoint from which the same call goes on.
         """
         live = self.parts.releases.live()
         checkpoint = self._checkpoint(f"{env.skill}-{learner.name}-{live.id}-{seed}")
-        kept = [self.players.environment(skill) for skill in live.skills if skill != env.skill]
+        place = place or self.places.find(env, live)
+        kept = [self.players.environment(skill) for skill in place.kept]
         source = Lessons(self._services(live), env, seed, kept, replays=replay)
         context = self._context(env.skill, minutes, seed, checkpoint, source)
-        candidate = self._abstaining(env, self._work(learner, start, context, on_progress), on_progress)
+        made = self.places.settled(env, self._work(learner, start, context, on_progress), place, live)
+        candidate = self._abstaining(env, made, on_progress)
         rests_on = {*candidate.episodes, *source.rests_on, *(after.episodes if after else ())}
         candidate = replace(candidate, episodes=tuple(sorted(rests_on)))
         self.parts.releases.add_candidate(candidate)
@@ -340,7 +349,9 @@ class Cycle:
         if waiting := self._waiting(name, learner.name, live):
             return waiting
         checkpoint = self._checkpoint(f"{name}-{live.id}")
-        source = Lessons(self._services(live), None, 0, [self.players.environment(skill) for skill in live.skills])
+        read = self.parts.store.blobs.get
+        served = [skill for skill in live.skills if adapter_of(live.manifest.artefacts, skill, read) == SHARED]
+        source = Lessons(self._services(live), None, 0, [self.players.environment(skill) for skill in served])
         context = replace(self._context(name, minutes, 0, checkpoint, source), documents=texts)
         made = self._work(learner, self.players.adapter(live), context, show)
         candidate = replace(made, change="consolidation", episodes=tuple(sorted(source.rests_on)))

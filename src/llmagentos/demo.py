@@ -236,14 +236,26 @@ class Demonstration:
     def _learn(self, lesson: Lesson, env: LanguageEnvironment, note: str = "") -> None:
         live, show = self.cycle.parts.releases.live(), self.show
         try:
+            place = self.cycle.places.find(env, live)
             candidate = self.cycle.teach(
-                env, lesson.learner, self.cycle.players.adapter(live), minutes=lesson.minutes, seed=self.plan.seed,
+                env,
+                lesson.learner,
+                place.start,
+                minutes=lesson.minutes,
+                seed=self.plan.seed,
+                place=place,
                 on_progress=show,
-            )  # fmt: skip
+            )
             if lesson.more is not None:
                 begun = self.cycle.players.candidate_adapter(candidate)
                 going_on = self.cycle.teach(
-                    env, lesson.more, begun, minutes=lesson.more_minutes, seed=self.plan.seed, on_progress=show
+                    env,
+                    lesson.more,
+                    begun,
+                    minutes=lesson.more_minutes,
+                    seed=self.plan.seed,
+                    place=place,
+                    on_progress=show,
                 )
                 candidate = _joined(candidate, going_on)
             self._stage(f"learning {env.skill}")

@@ -6,17 +6,22 @@ learned, nor what becomes of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from llmagentos.evaluation.divergence import divergence, general_prompts
 from llmagentos.evaluation.gate import Gate, GateRules
 from llmagentos.evaluation.matches import Match, Played, play
 from llmagentos.evaluation.metrics import pair
 from llmagentos.kernel.rollouts import Rollouts, Series
+from llmagentos.learning.worked import opening_tokens
 from llmagentos.players import Players
 from llmagentos.records.progress import Progress
-from llmagentos.records.release import Candidate, Release, Verdict
+from llmagentos.records.release import Artefact, Candidate, Release, Verdict
+
+if TYPE_CHECKING:
+    from llmagentos.environments.language import LanguageEnvironment
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +44,13 @@ class Judging:
     def judge(self, candidate: Candidate, show: Callable[[Progress], None]) -> Verdict:
         """The gate's verdict; `GateError` or `AdapterError` where none can be reached."""
         players, live = self._players, self._players.releases.live()
-        engine, adapter = players.engine, players.candidate_adapter(candidate)
-        with engine.serving(f"candidate:{candidate.id}", adapter, released=True) as name:
+        players.candidate_adapter(candidate)  # fails here where it brings none that fits
+        wanted = (*live.manifest.artefacts, *candidate.artefacts)
+        with players.serving(f"candidate:{candidate.id}", wanted) as name:
             matches = self._matches(candidate, live, name)
             runs = play(matches, self._rollouts, show)
             self._look_again(matches, runs, candidate, live, show)
-            moved = divergence(engine.decoder, adapter, players.adapter(live), general_prompts(engine.renderer))
+            moved = self._moved(wanted, live.manifest.artefacts)
         target, kept = None, []
         for match, played in zip(matches, runs, strict=True):
             if match.skill == candidate.skill:
@@ -53,6 +59,21 @@ class Judging:
             if match.skill in live.skills:
                 kept.append(match.kept(played, candidate.id, live.id))
         return self._gate.judge(candidate, target, kept, divergence=moved, live_skills=live.skills)
+
+    def _moved(self, wanted: Sequence[Artefact], live: Sequence[Artefact]) -> float:
+        """Mean KL of what answers requests of no skill from what answers them now, in nats a token."""
+        players, engine = self._players, self._players.engine
+        prompts, routers = general_prompts(engine.renderer), [players.router(wanted), players.router(live)]
+        answered: dict[tuple[str | None, ...], list[tuple[int, ...]]] = {}
+        for prompt in prompts:
+            by = tuple(router.choose(prompt) if router is not None else None for router in routers)
+            answered.setdefault(by, []).append(prompt)
+        moved = 0.0
+        for by, group in answered.items():
+            if by[0] != by[1]:
+                new, old = (None if digest is None else players.stored_adapter(digest) for digest in by)
+                moved += divergence(engine.decoder, new, old, group) * len(group)
+        return moved / len(prompts)
 
     def _look_again(
         self,
@@ -95,5 +116,22 @@ class Judging:
                 player = "the candidate" if policy.release == candidate.id else policy.release
                 stage = f"gate: {skill} by {player}"
                 series[policy.release] = Series(tasks, policy, stage=stage, labels={"purpose": "gate"})
-            matches.append(Match(skill, series, best))
+            match = Match(skill, series, best)
+            matches.append(match if skill == candidate.skill else self._once(match, env, candidate, live))
         return matches
+
+    def _once(self, match: Match, env: LanguageEnvironment, candidate: Candidate, live: Release) -> Match:
+        """The match without the candidate's own runs, where they would be those of a kept skill's best release."""
+        players, reference = self._players, match.best[0] if match.best else live.id
+        own, known = match.series[candidate.id].policy, match.series[reference].policy
+        release = players.releases.get(reference)
+        wanted = (*live.manifest.artefacts, *candidate.artefacts)
+        routers = [players.router(artefacts) for artefacts in (wanted, release.manifest.artefacts)]
+        if own.arguments != known.arguments or None in routers:
+            return match
+        brief = str(own.arguments.get("brief", ""))
+        openings = [opening_tokens(env, task, players.engine.renderer, brief) for task in match.tasks]
+        if any(len({router.choose(one) for router in routers if router}) > 1 for one in openings):
+            return match
+        series = {name: one for name, one in match.series.items() if name != candidate.id}
+        return replace(match, series=series, twins={candidate.id: reference})

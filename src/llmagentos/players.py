@@ -6,9 +6,10 @@ tasks, adapters in the engine's layout. It does not know who learns and who judg
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llmagentos.errors import AdapterError, GateError
 from llmagentos.evaluation.suite import JournalUses, Skill, SkillSuite
@@ -19,10 +20,12 @@ from llmagentos.records.identity import JSON
 from llmagentos.records.process import Limits
 from llmagentos.records.release import Artefact, Candidate, Release
 from llmagentos.releases.prompts import play_arguments
+from llmagentos.releases.routes import adapter_of, offer, router_of
 
 if TYPE_CHECKING:
     from llmagentos.config import Settings
     from llmagentos.environments.language import LanguageEnvironment
+    from llmagentos.models.routing import Router
     from llmagentos.models.torch_engine import TorchEngine
     from llmagentos.releases.registry import Releases
     from llmagentos.store.store import Store
@@ -71,16 +74,35 @@ class Players:
     # Adapters.
 
     def serve(self, release: Release) -> str | None:
-        """Name under which the engine serves a release's adapter; None for the bare base."""
-        adapter = None if release.id in self.engine.adapters else self.adapter(release)
-        if adapter is not None:
-            self.engine.serve(release.id, adapter, released=True)
-        return release.id if release.id in self.engine.adapters else None
+        """Name under which the engine serves a release's adapters; None for the bare base."""
+        known = release.id in self.engine.adapters or self.offer(release.id, release.manifest.artefacts)
+        return release.id if known else None
 
-    def adapter(self, release: Release) -> FusedAdapter | None:
-        """The adapter of a release in the engine's layout; None for the bare base."""
+    @contextmanager
+    def serving(self, name: str, artefacts: Sequence[Artefact]) -> Iterator[str]:
+        """Serve artefacts' adapters under `name` for as long as the block runs."""
+        before = set(self.engine.adapters)
+        self.offer(name, artefacts)
+        try:
+            yield name
+        finally:
+            for offered in set(self.engine.adapters) - before:
+                self.engine.unload_adapter(offered)
+
+    def offer(self, name: str, artefacts: Sequence[Artefact]) -> bool:
+        """Serve the adapters of some artefacts under one name; False where there are none."""
+        return offer(self.engine, name, artefacts, self.store.blobs.get, self._peft)
+
+    def router(self, artefacts: Sequence[Artefact]) -> Router | None:
+        """What chooses between the adapters of some artefacts, by digest; None where there are none."""
+        return router_of(artefacts, self.store.blobs.get)
+
+    def adapter(self, release: Release, skill: str = "") -> FusedAdapter | None:
+        """The adapter that serves a known skill, or what belongs to none, in the engine's layout; None for the bare
+        base."""
+        name = adapter_of(release.manifest.artefacts, skill, self.store.blobs.get)
         for artefact in release.manifest.artefacts:
-            if artefact.kind == "adapter":
+            if artefact.name == name:
                 return self.stored_adapter(artefact.digest)
         return None
 
@@ -93,14 +115,17 @@ class Players:
 
     def stored_adapter(self, digest: str) -> FusedAdapter:
         """The adapter of an artefact in the engine's layout; `AdapterError` for one of another base."""
-        tensors, settings = read_adapter(self.store.blobs.get(digest))
         decoder = self.engine.decoder
+        return from_peft(*self._peft(digest), decoder.config).to(decoder.dtype, decoder.device)
+
+    def _peft(self, digest: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        tensors, settings = read_adapter(self.store.blobs.get(digest))
         if settings.get("base_model_name_or_path") not in (self.settings.model, None):
             raise AdapterError(
                 f"The adapter {digest[:12]} was trained on {settings['base_model_name_or_path']}, "
                 f"the engine serves {self.settings.model}."
             )
-        return from_peft(tensors, settings, decoder.config).to(decoder.dtype, decoder.device)
+        return tensors, settings
 
     def store_adapter(self, adapter: FusedAdapter) -> str:
         """The digest of an adapter that is stored now."""

@@ -205,6 +205,7 @@ class Runtime:
         self, identifier: str | None, on_progress: Callable[[Progress], None] | None
     ) -> tuple[Release, str | None]:
         from llmagentos.models.adapters import read_adapter
+        from llmagentos.releases.routes import offer
 
         release = self.releases.live() if identifier is None else self.releases.get(identifier)
         base = self._settings.model
@@ -213,19 +214,13 @@ class Runtime:
                 on = release.manifest.base
                 raise ReleaseError(f"Release {release.id} is on {on}, not on {base}. Leave the model out.")
             return Release("r0", Manifest(base)), None
-        adapters = [artefact for artefact in release.manifest.artefacts if artefact.kind == "adapter"]
-        if not adapters:
+        artefacts, read = release.manifest.artefacts, self._home.store.blobs.get
+        if not any(artefact.kind == "adapter" for artefact in artefacts):
             return release, None
-        if len(adapters) > 1:
-            names = ", ".join(artefact.name for artefact in adapters)
-            raise ReleaseError(
-                f"Release {release.id} has the adapters {names} and no router between them; one is served."
-            )
         engine = self.engine(on_progress)
         with self._opening:
             if release.id not in engine.adapters:
-                blobs, digest = self._home.store.blobs, adapters[0].digest
-                engine.offer_adapter(release.id, lambda: read_adapter(blobs.get(digest)))
+                offer(engine, release.id, artefacts, read, lambda digest: read_adapter(read(digest)))
         return release, release.id
 
     def kernel(self, on_progress: Callable[[Progress], None] | None) -> Kernel:

@@ -151,7 +151,7 @@ def test_release_abstains_and_lessons_do_not(tmp_path: Path, tiny_model: Path, m
         (found,) = seen
         assert found.before == pytest.approx(0.75), "as the weights alone do"
         assert found.tasks == 500
-        assert [one.kind for one in system.releases.live().manifest.artefacts] == ["adapter", "settings"]
+        assert [one.kind for one in system.releases.live().manifest.artefacts] == ["adapter", "router", "settings"]
         (candidate,) = system.releases.candidates()
         assert candidate.evidence["abstention"] == {
             "below": 1.0,
@@ -166,6 +166,9 @@ def test_release_abstains_and_lessons_do_not(tmp_path: Path, tiny_model: Path, m
             assert (step.action, episode.success) == (WORDS, episode.task.seed % 4 == 0)
             assert [one.origin for one in episode.transcript.segments if one.tokens][-1] == "demonstration"
         cycle.teach(
-            cycle.players.environment(DESK), IMITATION, cycle.players.adapter(system.releases.live()), minutes=0.01
+            cycle.players.environment(DESK),
+            IMITATION,
+            cycle.players.adapter(system.releases.live(), DESK),
+            minutes=0.01,
         )
         assert seen[-1].before == pytest.approx(0.75), "what is weighed is the agent's own reply again"

@@ -7,7 +7,7 @@ It does not know how tasks were drawn, nor what is decided with a score.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from llmagentos.evaluation.gate import KeptSkill
@@ -29,6 +29,8 @@ class Match:
     series: dict[str, Series]
     best: tuple[str, float] | None
     """The best release ever on a kept skill and its score, where one is known."""
+    twins: dict[str, str] = field(default_factory=dict)
+    """Who would only repeat the runs of another: the same weights, told the same."""
 
     @property
     def tasks(self) -> Sequence[Task]:
@@ -49,7 +51,10 @@ class Match:
 
 
 def play(matches: Sequence[Match], rollouts: Rollouts, on_progress: Callable[[Progress], None]) -> list[Played]:
-    """All matches at once."""
+    """All matches at once; what a twin would repeat is played once."""
     series = [one for match in matches for one in match.series.values()]
     episodes = iter(rollouts.play_together(series, on_progress=on_progress) if series else [])
-    return [{player: list(next(episodes)) for player in match.series} for match in matches]
+    played = [{player: list(next(episodes)) for player in match.series} for match in matches]
+    for match, runs in zip(matches, played, strict=True):
+        runs |= {twin: list(runs[player]) for twin, player in match.twins.items()}
+    return played

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 from llmagentos.errors import LearningError
 from llmagentos.kernel.rollouts import Rollouts
 from llmagentos.learning.context import Corrected
+from llmagentos.models.engine import ChatRenderer
 from llmagentos.models.rendering import Renderer
 from llmagentos.programs.opening import opening
 from llmagentos.records.episode import Episode
@@ -74,12 +75,15 @@ def worked_examples(env: LanguageEnvironment, rollouts: Rollouts, tasks: Sequenc
 
 def without_examples(env: LanguageEnvironment, episode: Episode, renderer: Renderer, brief: str = "") -> Transcript:
     """The transcript of a run without the examples of its prompt; every sampled token stays as it was."""
-    info = env.reset(seed=episode.task.seed, options=reset_options(episode.task))[1]
-    first = Message("user", episode.observation, outside=True)
-    plain = renderer.render(opening(info.get("instructions", ""), info.get("tools", ()), (), first, brief), first=True)
+    plain = _opening(env, episode.task, renderer, brief)
     segments = episode.transcript.segments
     start = next((place for place, one in enumerate(segments) if one.origin in TRAINABLE), len(segments))
     return Transcript(episode.transcript.model, (*plain, *segments[start:]))
+
+
+def opening_tokens(env: LanguageEnvironment, task: Task, renderer: ChatRenderer, brief: str = "") -> tuple[int, ...]:
+    """How a run of `task` opens: the tokens that the model is given before it speaks for the first time."""
+    return tuple(token for segment in _opening(env, task, renderer, brief) for token in segment.tokens)
 
 
 def briefly(transcript: Transcript, renderer: Renderer, brief: str) -> Transcript:
@@ -131,6 +135,12 @@ def corrected_runs(env: LanguageEnvironment, episode: Episode, renderer: Rendere
     if any(segment.origin == "demonstration" for segment in segments):
         found.append(Corrected(Transcript(episode.transcript.model, tuple(segments)), False))
     return found
+
+
+def _opening(env: LanguageEnvironment, task: Task, renderer: ChatRenderer, brief: str) -> tuple[Segment, ...]:
+    seen, info = env.reset(seed=task.seed, options=reset_options(task))
+    first = Message("user", seen, outside=True)
+    return renderer.render(opening(info.get("instructions", ""), info.get("tools", ()), (), first, brief), first=True)
 
 
 def _observation(env: LanguageEnvironment, task: Task) -> str:

@@ -1,0 +1,130 @@
+"""Where a skill is learned: in an adapter of its own, which takes nothing from others, or in one that it has to share.
+
+In: an environment, the live release, openings of tasks. Out: a place to learn in, and routes that lead there.
+It does not know learners, nor the gate.
+
+Skills whose requests can be told apart have adapters of their own: learning one changes no run of another, and needs no
+replay. Where requests of two skills look alike no router could choose, and one adapter learns both; so does the adapter
+of all other requests where those of a skill look like any.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from llmagentos.learning.general import REQUESTS
+from llmagentos.learning.routes import TOLD_APART, fit_route, stands_out, told_apart
+from llmagentos.learning.worked import opening_tokens
+from llmagentos.models.adapters import FusedAdapter
+from llmagentos.players import Players
+from llmagentos.records.message import Message
+from llmagentos.records.release import Artefact, Candidate, Release
+from llmagentos.releases.prompts import brief_of
+from llmagentos.releases.routes import SHARED, adapter_name, adapter_of, route_artefact, routed
+
+if TYPE_CHECKING:
+    from llmagentos.environments.language import LanguageEnvironment
+
+NEAR = 0.45
+"""Likeness from which on a new skill begins as a copy of another's adapter: questions about restaurants have 0.65 to
+other function calls, two sizes of a grid world 0.87, games 0.2 to all others."""
+OPENINGS = 48
+"""Training tasks of a skill whose openings are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a skill is learned."""
+
+    adapter: str
+    """Name of the artefact that is made."""
+    start: FusedAdapter | None
+    """What serves the skill's runs today; None is the bare base model."""
+    kept: tuple[str, ...]
+    """Other skills that the same adapter serves: they have to be kept while it learns."""
+    known: bool
+    """Whether it serves this skill already."""
+    note: str
+    """Why here, for a person."""
+
+    @property
+    def further(self) -> bool:
+        """Whether learning goes on in an adapter that something rests on."""
+        return self.start is not None and (self.known or bool(self.kept))
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """See the module."""
+
+    players: Players
+
+    def find(self, env: LanguageEnvironment, live: Release) -> Place:
+        """Where `env` is learned from `live`."""
+        artefacts, read, skill = live.manifest.artefacts, self.players.store.blobs.get, env.skill
+        homes = {other: adapter_of(artefacts, other, read) for other in live.skills}
+        if skill in homes:
+            return self._at(homes[skill], live, homes, skill, "in the adapter that serves it")
+        openings = self._openings(env, live)
+        if not stands_out(skill, openings, self.general()):
+            note = "in the adapter of all requests that belong to no skill: its own look like those"
+            return self._at(SHARED, live, homes, skill, note)
+        others = {other: self._openings(self.players.environment(other), live) for other in homes}
+        apart = told_apart(skill, openings, others, self.general())
+        alike = min(apart, key=lambda other: apart[other], default="")
+        if alike and apart[alike] < TOLD_APART:
+            note = f"its requests look like those of {alike}, and both are learned in one adapter"
+            return self._at(homes[alike], live, homes, skill, note)
+        digest, like = self._likest(openings, artefacts)
+        note = "in an adapter of its own" + (f", which begins as that of {like}" if like else "")
+        return Place(adapter_name(skill), self.players.stored_adapter(digest) if digest else None, (), False, note)
+
+    def _likest(self, openings: Sequence[Sequence[int]], artefacts: Sequence[Artefact]) -> tuple[str, str]:
+        """Digest of the adapter whose skill is likest to most openings, and that skill; else of that for no skill."""
+        router = self.players.router(artefacts)
+        if router is None:
+            return "", ""
+        likest = [next(iter(router.likenesses(one)), None) for one in openings]
+        near = Counter((one[1].adapter, one[1].skill) for one in likest if one and one[0] >= NEAR)
+        best, count = max(near.items(), key=lambda one: one[1], default=(("", ""), 0))
+        return best if 2 * count > len(openings) else (router.otherwise or "", "")
+
+    def settled(self, env: LanguageEnvironment, candidate: Candidate, place: Place, live: Release) -> Candidate:
+        """The candidate with its adapter at its place, and with routes from its skill's openings to there."""
+        artefacts = [replace(one, name=place.adapter) if one.kind == "adapter" else one for one in candidate.artefacts]
+        known = routed(live.manifest.artefacts, self.players.store.blobs.get)
+        told = (*live.manifest.artefacts, *candidate.artefacts)
+        artefacts.append(self._route(env, place.adapter, told))
+        for other in live.skills:  # skills of earlier versions have none: another's route could take their requests
+            if other not in known and other != env.skill:
+                artefacts.append(self._route(self.players.environment(other), SHARED, told))
+        return replace(candidate, artefacts=tuple(artefacts))
+
+    def _route(self, env: LanguageEnvironment, adapter: str, artefacts: Sequence[Artefact]) -> Artefact:
+        """From the openings of a skill, told everything or in brief, to an adapter."""
+        read, store = self.players.store.blobs.get, self.players.store.blobs.put
+        forms, general = dict.fromkeys(("", brief_of(artefacts, env.skill, read))), self.general()
+        routes = [fit_route(env.skill, adapter, self._opened(env, brief), general) for brief in forms]
+        return route_artefact(env.skill, routes, store)
+
+    def general(self) -> list[tuple[int, ...]]:
+        """Openings of requests of no skill, none of which the gate uses."""
+        render = self.players.engine.renderer.render
+        rendered = [render((Message("user", text),), first=True) for text in REQUESTS]
+        return [tuple(token for part in parts for token in part.tokens) for parts in rendered]
+
+    def _at(self, adapter: str, live: Release, homes: dict[str, str], skill: str, note: str) -> Place:
+        digest = next((one.digest for one in live.manifest.artefacts if one.name == adapter), "")
+        kept = tuple(other for other, home in homes.items() if home == adapter and other != skill)
+        start = self.players.stored_adapter(digest) if digest else None
+        return Place(adapter, start, kept, skill in homes, note)
+
+    def _openings(self, env: LanguageEnvironment, live: Release) -> list[tuple[int, ...]]:
+        return self._opened(env, brief_of(live.manifest.artefacts, env.skill, self.players.store.blobs.get))
+
+    def _opened(self, env: LanguageEnvironment, brief: str) -> list[tuple[int, ...]]:
+        renderer = self.players.engine.renderer
+        return [opening_tokens(env, task, renderer, brief) for task in env.tasks("train", OPENINGS)]
