@@ -19,7 +19,7 @@ from llmagentos.evaluation.gate import GateRules
 from llmagentos.learning.language.imitation import Imitation, ImitationSettings
 from llmagentos.learning.language.prompt_distillation import PromptDistillation, PromptDistillationSettings
 from llmagentos.learning.trainer import AdapterSettings
-from llmagentos.learning.worked import briefly, expert_runs, opening_tokens, prompt_share, same_prompt
+from llmagentos.learning.worked import briefly, expert_runs, openings, prompt_share, same_prompt
 from llmagentos.records.episode import Episode
 from llmagentos.records.message import ToolSpec
 from llmagentos.records.task import Task
@@ -98,8 +98,9 @@ def test_both_forms_of_the_prompt_find_the_adapter(system: AgentOS) -> None:
     router = system.cycle.players.router(live.manifest.artefacts)
     assert router is not None
     (adapter,) = (one.digest for one in live.manifest.artefacts if one.kind == "adapter")
-    task, renderer = env.tasks("report", 1)[0], system.cycle.engine.renderer
-    assert [router.choose(opening_tokens(env, task, renderer, brief)) for brief in ("", SHOP)] == [adapter] * 2
+    tasks, renderer = env.tasks("report", 1), system.cycle.engine.renderer
+    (whole,), (brief,) = (openings(env, tasks, renderer, told) for told in ("", SHOP))
+    assert [router.choose(whole), router.choose(brief)] == [adapter, adapter]
 
 
 def test_nothing_is_left_to_take_out(system: AgentOS) -> None:

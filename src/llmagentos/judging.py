@@ -15,7 +15,7 @@ from llmagentos.evaluation.gate import Gate, GateRules
 from llmagentos.evaluation.matches import Match, Played, play
 from llmagentos.evaluation.metrics import pair
 from llmagentos.kernel.rollouts import Rollouts, Series
-from llmagentos.learning.worked import opening_tokens
+from llmagentos.learning.worked import openings
 from llmagentos.players import Players
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Artefact, Candidate, Release, Verdict
@@ -130,8 +130,10 @@ class Judging:
         if own.arguments != known.arguments or None in routers:
             return match
         brief = str(own.arguments.get("brief", ""))
-        openings = [opening_tokens(env, task, players.engine.renderer, brief) for task in match.tasks]
-        if any(len({router.choose(one) for router in routers if router}) > 1 for one in openings):
+        opened = openings(env, match.tasks, players.engine.renderer, brief)
+        if len(opened) < len(match.tasks) or any(
+            len({router.choose(one) for router in routers if router}) > 1 for one in opened
+        ):
             return match
         series = {name: one for name, one in match.series.items() if name != candidate.id}
         return replace(match, series=series, twins={candidate.id: reference})

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from llmagentos.learning.general import REQUESTS
 from llmagentos.learning.routes import TOLD_APART, fit_route, stands_out, told_apart
-from llmagentos.learning.worked import opening_tokens
+from llmagentos.learning.worked import openings
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.players import Players
 from llmagentos.records.message import Message
@@ -68,29 +68,29 @@ class Places:
         homes = {other: adapter_of(artefacts, other, read) for other in live.skills}
         if skill in homes:
             return self._at(homes[skill], live, homes, skill, "in the adapter that serves it")
-        openings = self._openings(env, live)
-        if not stands_out(skill, openings, self.general()):
+        own = self._openings(env, live)
+        if not stands_out(skill, own, self.general()):
             note = "in the adapter of all requests that belong to no skill: its own look like those"
             return self._at(SHARED, live, homes, skill, note)
         others = {other: self._openings(self.players.environment(other), live) for other in homes}
-        apart = told_apart(skill, openings, others, self.general())
+        apart = told_apart(skill, own, others, self.general())
         alike = min(apart, key=lambda other: apart[other], default="")
         if alike and apart[alike] < TOLD_APART:
             note = f"its requests look like those of {alike}, and both are learned in one adapter"
             return self._at(homes[alike], live, homes, skill, note)
-        digest, like = self._likest(openings, artefacts)
+        digest, like = self._likest(own, artefacts)
         note = "in an adapter of its own" + (f", which begins as that of {like}" if like else "")
         return Place(adapter_name(skill), self.players.stored_adapter(digest) if digest else None, (), False, note)
 
-    def _likest(self, openings: Sequence[Sequence[int]], artefacts: Sequence[Artefact]) -> tuple[str, str]:
-        """Digest of the adapter whose skill is likest to most openings, and that skill; else of that for no skill."""
+    def _likest(self, own: Sequence[Sequence[int]], artefacts: Sequence[Artefact]) -> tuple[str, str]:
+        """Digest of the adapter whose skill most of `own` look like, and that skill; else of that for no skill."""
         router = self.players.router(artefacts)
         if router is None:
             return "", ""
-        likest = [next(iter(router.likenesses(one)), None) for one in openings]
+        likest = [next(iter(router.likenesses(one)), None) for one in own]
         near = Counter((one[1].adapter, one[1].skill) for one in likest if one and one[0] >= NEAR)
         best, count = max(near.items(), key=lambda one: one[1], default=(("", ""), 0))
-        return best if 2 * count > len(openings) else (router.otherwise or "", "")
+        return best if 2 * count > len(own) else (router.otherwise or "", "")
 
     def settled(self, env: LanguageEnvironment, candidate: Candidate, place: Place, live: Release) -> Candidate:
         """The candidate with its adapter at its place, and with routes from its skill's openings to there."""
@@ -127,4 +127,4 @@ class Places:
 
     def _opened(self, env: LanguageEnvironment, brief: str) -> list[tuple[int, ...]]:
         renderer = self.players.engine.renderer
-        return [opening_tokens(env, task, renderer, brief) for task in env.tasks("train", OPENINGS)]
+        return openings(env, env.tasks("train", OPENINGS), renderer, brief)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,15 +13,16 @@ from llmagentos.agentos import AgentOS
 from llmagentos.environments.drills import Drills
 from llmagentos.environments.grid_world import GridWorld
 from llmagentos.environments.support_desk import SupportDesk
+from llmagentos.errors import LearningError
 from llmagentos.kernel.rollouts import Policy, Rollouts
 from llmagentos.learning.context import Corrected, Practice
 from llmagentos.learning.lessons import Lessons
-from llmagentos.learning.worked import corrected_runs, without_examples, worked_examples
+from llmagentos.learning.worked import corrected_runs, expert_runs, openings, without_examples, worked_examples
 from llmagentos.models.adapters import new_adapter
 from llmagentos.models.rendering import Renderer
 from llmagentos.records.episode import Episode
 from llmagentos.records.generation import Sampling
-from llmagentos.records.transcript import Transcript
+from llmagentos.records.transcript import Transcript, opened
 
 
 def test_answers_are_worked_examples_of_exercises(rollouts: Rollouts) -> None:
@@ -29,6 +31,34 @@ def test_answers_are_worked_examples_of_exercises(rollouts: Rollouts) -> None:
     for (question, answer), task in zip(worked_examples(env, rollouts, tasks), tasks, strict=True):
         assert env.reset(seed=task.seed, options={"split": "train"})[0] == question
         assert env.step(answer)[1] == 1.0
+
+
+def test_openings_are_what_a_run_is_given_first_and_leave_out_what_cannot_begin(
+    rollouts: Rollouts, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env, renderer = SupportDesk(), Renderer(tiny_model)
+    tasks = env.tasks("train", 4)
+    for task, opening, brief in zip(
+        tasks, openings(env, tasks, renderer), openings(env, tasks, renderer, "the desk"), strict=True
+    ):
+        for said, told in ((opening, ""), (brief, "the desk")):
+            (run,) = expert_runs(env, rollouts, [task], told)
+            assert run.transcript.tokens[: opened(run.transcript.segments)] == said
+
+    reset = env.reset
+
+    def sometimes(*, seed: int | None = None, options: Any = None) -> Any:
+        if seed in broken:
+            raise OSError("no shop today")
+        return reset(seed=seed, options=options)
+
+    monkeypatch.setattr(env, "reset", sometimes)
+    broken = {tasks[1].seed}
+    assert len(openings(env, tasks, renderer)) == 3
+    broken = {task.seed for task in tasks}
+    with pytest.raises(LearningError, match=r"None of 4 tasks.*OSError: no shop today"):
+        openings(env, tasks, renderer)
+    assert openings(env, [], renderer) == []
 
 
 def walked(env: GridWorld, rollouts: Rollouts, moves: list[str], renderer: Renderer) -> tuple[Episode, list[Corrected]]:

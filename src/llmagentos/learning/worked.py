@@ -81,9 +81,27 @@ def without_examples(env: LanguageEnvironment, episode: Episode, renderer: Rende
     return Transcript(episode.transcript.model, (*plain, *segments[start:]))
 
 
-def opening_tokens(env: LanguageEnvironment, task: Task, renderer: ChatRenderer, brief: str = "") -> tuple[int, ...]:
-    """How a run of `task` opens: the tokens that the model is given before it speaks for the first time."""
-    return tuple(token for segment in _opening(env, task, renderer, brief) for token in segment.tokens)
+def openings(
+    env: LanguageEnvironment, tasks: Sequence[Task], renderer: ChatRenderer, brief: str = ""
+) -> list[tuple[int, ...]]:
+    """How runs of `tasks` open: the tokens that the model is given before it speaks for the first time.
+
+    Tasks that the environment cannot begin are left out; `LearningError` where it can begin none.
+    """
+    found, fault = [], ""
+    for task in tasks:
+        try:
+            segments = _opening(env, task, renderer, brief)
+        except Exception as problem:  # noqa: BLE001 (the environment's own code may raise anything)
+            fault = fault or f"{type(problem).__name__}: {problem}"
+        else:
+            found.append(tuple(token for segment in segments for token in segment.tokens))
+    if not found and tasks:
+        raise LearningError(
+            f"None of {len(tasks)} tasks of {env.skill} could be begun. The first one said: {fault} Mend the "
+            "environment and start the same command again."
+        )
+    return found
 
 
 def briefly(transcript: Transcript, renderer: Renderer, brief: str) -> Transcript:
