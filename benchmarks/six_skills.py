@@ -4,10 +4,11 @@ Run: python benchmarks/six_skills.py [--way NAME ...] [--seed N ...] [--minutes 
 Prints the retention matrices, writes benchmarks/results/six_skills.json. Every way with a seed is a unit in a home of
 its own; a killed one goes on behind its last finished skill.
 
-`cycle`: each skill is learned from the live release as `llmagentos learn --learner imitation` does it, with replay and
-anchor, and the gate lets the candidate live or not. `sequential`: the same learner and minutes, each from the weights
-of the one before, no replay, no anchor, no gate. `joint`: all six at once, for the minutes of all. Requests do not say
-to which skill they belong: one adapter serves all.
+`cycle`: each skill is learned from the live release as `llmagentos learn --learner imitation` does it, in an adapter of
+its own where its requests can be told apart, and the gate lets the candidate live or not. `sequential`: the same
+learner and minutes, each from the weights of the one before, no replay, no anchor, no gate. `joint`: all six at once,
+for the minutes of all. Requests do not say to which skill they belong: in `cycle` a router reads how a run opens, in
+the others one adapter serves all.
 Replies are held to the tools there are (`LLMAGENTOS_CONSTRAINED`), for every way alike.
 R[t, i] is strict success on the same held-out tasks of skill i after skill t; ACC is the mean of the last row, BWT the
 mean change of a skill since it was learned. Targets for `cycle`: BWT at least -3 points, ACC within 6 points of joint.
@@ -137,11 +138,9 @@ class Row:
             said = {"released": False, "reason": str(problem)}
         self._state["verdicts"].append({"skill": env.skill, **said})
         tell(f"  {env.skill}: {said}")
-        adapters = [one for one in self.system.releases.live().manifest.artefacts if one.kind == "adapter"]
-        self._state["adapter"] = adapters[-1].digest if adapters else None
 
     def _measure(self) -> None:
-        began, live = time.monotonic(), self.system.releases.get("r0")
+        began, live = time.monotonic(), self.system.releases.live()
         policies = [self.cycle.players.policy(env, live) for env in self.environments]
         if self._state["adapter"]:
             self.cycle.engine.serve(SERVED, self.cycle.players.stored_adapter(self._state["adapter"]))
