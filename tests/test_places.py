@@ -123,6 +123,19 @@ def test_what_is_asked_outside_an_environment_finds_its_adapter_too(system: Agen
     assert cycle.players.serve(bare) is None
 
 
+def test_own_runs_begin_from_the_likest_adapter_however_unlike(system: AgentOS, cycle: Cycle) -> None:
+    assert cycle.learn(DOOR, minutes=30, learner=IMITATION).released
+    light, live = system.make_environment(LIGHT), system.releases.live()
+    assert cycle.places.find(light, live, "imitation").start is None
+    place = cycle.places.find(light, live, "grpo")
+    assert (place.adapter, place.kept, place.further) == (adapter_name(LIGHT), (), False)
+    assert place.start is not None
+    assert f"begins as that of {DOOR}" in place.note
+    probed = [run for group in cycle.probe(light) for run in group]
+    assert "open" in {step.action for run in probed for step in run.steps}, "probed as it would begin"
+    assert {run.release for run in probed} == {"r1"}
+
+
 def test_skills_that_look_alike_are_learned_in_one_adapter(system: AgentOS, cycle: Cycle) -> None:
     watched = Watched()
     assert cycle.learn(DOOR, minutes=30, learner=watched).released

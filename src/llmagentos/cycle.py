@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -161,12 +162,15 @@ class Cycle:
         env = self.players.environment(environment)
         check_tasks(env, self.settings.rules.minimum_tasks)
         live = self.parts.releases.to_learn_from()
-        place = self.places.find(env, live)
-        start = place.start
+        named = learner if isinstance(learner, str) else learner.name
         if isinstance(learner, str):
             choice = self.choose(env, learner, on_progress, seconds=time_to_look(minutes))
             on_progress(Progress("choosing a learner", 1, 1, note=f"{choice.learner}: {choice.reason}"))
-            learner = learner_named(choice.learner, further=place.further)
+            named = choice.learner
+        place = self.places.find(env, live, named)
+        start = place.start
+        if isinstance(learner, str):
+            learner = learner_named(named, further=place.further)
         candidate = self._waiting(env.skill, learner.name, live)
         if candidate is None:
             tried = tried_from(live.id, env.skill, learner.name, self.parts.releases.candidates())
@@ -250,21 +254,29 @@ class Cycle:
         seconds: float | None = None,
         on_progress: OnProgress = _quiet,
     ) -> list[list[Episode]]:
-        """Several sampled runs of the live release on each of a few training tasks: what it can do with luck.
+        """Several sampled runs of what learning begins from on each of a few training tasks: what it can do with luck.
 
         A run that takes longer than `seconds` is ended as truncated.
         """
-        policy = self.players.policy(env, self.parts.releases.live())
+        live = self.parts.releases.live()
+        policy, place = self.players.policy(env, live), self.places.find(env, live, "policy-gradient")
         if seconds is not None:
             policy = replace(policy, limits=replace(policy.limits, seconds=seconds))
-        runs = self.rollouts.play(
-            env.tasks("train", PROBE_TASKS, seed=seed),
-            replace(policy, sampling=replace(policy.sampling, temperature=1.0), arguments=without(policy.arguments)),
-            samples=PROBE_SAMPLES,
-            stage=f"probing {env.skill}",
-            labels={"purpose": "probe"},
-            on_progress=on_progress,
+        policy = replace(
+            policy, sampling=replace(policy.sampling, temperature=1.0), arguments=without(policy.arguments)
         )
+        with ExitStack() as serving:
+            if place.start is not None and not place.known:
+                name = serving.enter_context(self.engine.serving(f"start:{env.skill}", place.start, released=True))
+                policy = replace(policy, adapter=name)
+            runs = self.rollouts.play(
+                env.tasks("train", PROBE_TASKS, seed=seed),
+                policy,
+                samples=PROBE_SAMPLES,
+                stage=f"probing {env.skill}",
+                labels={"purpose": "probe"},
+                on_progress=on_progress,
+            )
         return [runs[at : at + PROBE_SAMPLES] for at in range(0, len(runs), PROBE_SAMPLES)]
 
     def teach(
@@ -289,7 +301,7 @@ class Cycle:
         """
         live = self.parts.releases.live()
         checkpoint = self._checkpoint(f"{env.skill}-{learner.name}-{live.id}-{seed}")
-        place = place or self.places.find(env, live)
+        place = place or self.places.find(env, live, learner.name)
         kept = [self.players.environment(skill) for skill in place.kept]
         source = Lessons(self._services(live), env, seed, kept, replays=replay)
         context = self._context(env.skill, minutes, seed, checkpoint, source)

@@ -236,7 +236,7 @@ class Demonstration:
     def _learn(self, lesson: Lesson, env: LanguageEnvironment, note: str = "") -> None:
         live, show = self.cycle.parts.releases.live(), self.show
         try:
-            place = self.cycle.places.find(env, live)
+            place = self.cycle.places.find(env, live, lesson.learner.name)
             candidate = self.cycle.teach(
                 env,
                 lesson.learner,

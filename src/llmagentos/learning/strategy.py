@@ -56,6 +56,9 @@ _LEARNERS: dict[str, tuple[str, str, tuple[str, dict[str, Any]] | None]] = {
 }
 """Module, class, and settings that make the variant."""
 
+PRACTISING = ("policy-gradient", "grpo", "dr-grpo", "rejection-sampling", "dpo", "kto")
+"""Learners of own rewarded runs: they need something that succeeds now and then to begin with."""
+
 MOSTLY_PROMPT = 0.9
 """From this share of a run's tokens on, a prompt costs more than what is learned by it: CLINC150's 150 tools are 0.95,
 and as many minutes without them are several times as many requests (`benchmarks/skills.py`)."""
