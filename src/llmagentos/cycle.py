@@ -44,7 +44,6 @@ from llmagentos.records.progress import Progress
 from llmagentos.records.release import Candidate, Release, Verdict
 from llmagentos.records.task import Split
 from llmagentos.releases.prompts import brief_of
-from llmagentos.releases.routes import SHARED, adapter_of
 
 if TYPE_CHECKING:
     from llmagentos.environments.language import LanguageEnvironment
@@ -162,15 +161,14 @@ class Cycle:
         env = self.players.environment(environment)
         check_tasks(env, self.settings.rules.minimum_tasks)
         live = self.parts.releases.to_learn_from()
-        named = learner if isinstance(learner, str) else learner.name
         if isinstance(learner, str):
             choice = self.choose(env, learner, on_progress, seconds=time_to_look(minutes))
             on_progress(Progress("choosing a learner", 1, 1, note=f"{choice.learner}: {choice.reason}"))
-            named = choice.learner
-        place = self.places.find(env, live, named)
+            place = self.places.find(env, live, choice.learner)
+            learner = learner_named(choice.learner, further=place.further)
+        else:
+            place = self.places.find(env, live, learner.name)
         start = place.start
-        if isinstance(learner, str):
-            learner = learner_named(named, further=place.further)
         candidate = self._waiting(env.skill, learner.name, live)
         if candidate is None:
             tried = tried_from(live.id, env.skill, learner.name, self.parts.releases.candidates())
@@ -318,7 +316,7 @@ class Cycle:
         if not env.abstention:
             return candidate
         players, live = self.players, self.parts.releases.live()
-        told = players.told(env.skill, (*live.manifest.artefacts, *candidate.artefacts))
+        told = players.told(env.skill, candidate.upon(live))
         with self.engine.serving(f"weighed:{candidate.id}", players.candidate_adapter(candidate)) as name:
             policy = replace(players.policy(env, live), release=candidate.id, adapter=name, arguments=told)
             weighed = weigh(env, self.rollouts, policy, show)
@@ -361,11 +359,10 @@ class Cycle:
         if waiting := self._waiting(name, learner.name, live):
             return waiting
         checkpoint = self._checkpoint(f"{name}-{live.id}")
-        read = self.parts.store.blobs.get
-        served = [skill for skill in live.skills if adapter_of(live.manifest.artefacts, skill, read) == SHARED]
-        source = Lessons(self._services(live), None, 0, [self.players.environment(skill) for skill in served])
+        place = self.places.shared(live)
+        source = Lessons(self._services(live), None, 0, [self.players.environment(skill) for skill in place.kept])
         context = replace(self._context(name, minutes, 0, checkpoint, source), documents=texts)
-        made = self._work(learner, self.players.adapter(live), context, show)
+        made = self._work(learner, place.start, context, show)
         candidate = replace(made, change="consolidation", episodes=tuple(sorted(source.rests_on)))
         self.parts.releases.add_candidate(candidate)
         checkpoint.clear()

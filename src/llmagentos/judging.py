@@ -45,7 +45,7 @@ class Judging:
         """The gate's verdict; `GateError` or `AdapterError` where none can be reached."""
         players, live = self._players, self._players.releases.live()
         players.candidate_adapter(candidate)  # fails here where it brings none that fits
-        wanted = (*live.manifest.artefacts, *candidate.artefacts)
+        wanted = candidate.upon(live)
         with players.serving(f"candidate:{candidate.id}", wanted) as name:
             matches = self._matches(candidate, live, name)
             runs = play(matches, self._rollouts, show)
@@ -104,7 +104,7 @@ class Judging:
             count = self._settings.kept_tasks if skill in live.skills else self._settings.gate_tasks
             tasks = players.suite(env).tasks("gate", count)
             as_live = players.policy(env, live)
-            told = players.told(skill, (*live.manifest.artefacts, *candidate.artefacts))
+            told = players.told(skill, candidate.upon(live))
             policies = [replace(as_live, release=candidate.id, adapter=adapter, arguments=told)]
             best = players.releases.best(skill) if skill in live.skills else None
             if best is None or skill == candidate.skill:
@@ -125,8 +125,7 @@ class Judging:
         players, reference = self._players, match.best[0] if match.best else live.id
         own, known = match.series[candidate.id].policy, match.series[reference].policy
         release = players.releases.get(reference)
-        wanted = (*live.manifest.artefacts, *candidate.artefacts)
-        routers = [players.router(artefacts) for artefacts in (wanted, release.manifest.artefacts)]
+        routers = [players.router(artefacts) for artefacts in (candidate.upon(live), release.manifest.artefacts)]
         if own.arguments != known.arguments or None in routers:
             return match
         brief = str(own.arguments.get("brief", ""))

@@ -1,10 +1,14 @@
 """General requests, whose answers by the bare base model are replayed so that a new skill does not swallow all others.
 
-In: nothing. Out: requests that belong to no skill, none of which the gate uses to measure divergence.
+In: a renderer. Out: requests that belong to no skill, none of which the gate uses to measure divergence.
 It does not know who answers them.
 """
 
 from __future__ import annotations
+
+from llmagentos.models.engine import ChatRenderer
+from llmagentos.records.message import Message
+from llmagentos.records.transcript import Segment
 
 REQUESTS: tuple[str, ...] = (
     "What is the capital of Spain?",
@@ -48,3 +52,8 @@ REQUESTS: tuple[str, ...] = (
     "What day is it before Friday? Answer with one word.",
     "Spell the word 'house'.",
 )
+
+
+def rendered(renderer: ChatRenderer) -> list[tuple[Segment, ...]]:
+    """The requests as the model sees them, each up to where its answer begins."""
+    return [renderer.render((Message("user", text),), first=True) for text in REQUESTS]

@@ -18,7 +18,7 @@ from llmagentos.experience.feedback import Judged
 from llmagentos.kernel.rollouts import Policy, Rollouts
 from llmagentos.learning.abstention import without
 from llmagentos.learning.context import Briefing, Corrected, Practice, Score
-from llmagentos.learning.general import REQUESTS
+from llmagentos.learning.general import rendered
 from llmagentos.learning.worked import (
     briefly,
     corrected_runs,
@@ -32,7 +32,6 @@ from llmagentos.models.torch_engine import TorchEngine
 from llmagentos.records.episode import Episode
 from llmagentos.records.generation import GenerationRequest, Sampling
 from llmagentos.records.identity import JSON, new_id
-from llmagentos.records.message import Message
 from llmagentos.records.task import Task
 from llmagentos.records.transcript import Segment, Transcript
 
@@ -236,7 +235,7 @@ class Lessons:
     def _general(self) -> list[Transcript]:
         """What the bare base model answers to requests of no skill."""
         engine = self._services.engine
-        prompts = [engine.renderer.render((Message("user", text),), first=True) for text in REQUESTS]
+        prompts = rendered(engine.renderer)
         answers = [
             engine.submit(GenerationRequest(tuple(t for part in prompt for t in part.tokens), GENERAL_SAMPLING))
             for prompt in prompts

@@ -141,9 +141,7 @@ class TorchEngine:
         """
         adapter = self._as_served(adapter) if released else adapter
         with self._wake:
-            self._retire(name)
-            self._offered.pop(name, None)
-            self._routers.pop(name, None)
+            self._forget(name)
             self._adapters[name] = adapter
 
     @contextmanager
@@ -158,23 +156,24 @@ class TorchEngine:
     def offer_adapter(self, name: str, load: AdapterLoader) -> None:
         """Serve an adapter that is loaded when first asked for (see `models.engine.Engine.offer_adapter`)."""
         with self._wake:
-            self._retire(name)
-            self._routers.pop(name, None)
+            self._forget(name)
             self._offered[name] = load
 
     def offer_router(self, name: str, router: Router) -> None:
         """Serve what a router chooses (see `models.engine.Engine.offer_router`)."""
         with self._wake:
-            self._retire(name)
-            self._offered.pop(name, None)
+            self._forget(name)
             self._routers[name] = router
 
     def unload_adapter(self, name: str) -> None:
         """Forget an adapter or a router; running requests keep an adapter to their end."""
         with self._wake:
-            self._offered.pop(name, None)
-            self._routers.pop(name, None)
-            self._retire(name)
+            self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        self._offered.pop(name, None)
+        self._routers.pop(name, None)
+        self._retire(name)
 
     def _retire(self, name: str) -> None:
         old = self._adapters.pop(name, None)

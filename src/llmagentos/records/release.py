@@ -6,6 +6,7 @@ It does not know how anything was learned or judged.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -25,6 +26,12 @@ class Artefact:
     """SHA-256 of the blob, lower-case hexadecimal."""
     skill: str = ""
     """The skill it was last trained for; empty when it serves all."""
+
+
+def latest(artefacts: Iterable[Artefact]) -> dict[str, Artefact]:
+    """The last artefact of each name, in the order of the names; one with an empty digest takes its name out."""
+    named = {artefact.name: artefact for artefact in artefacts}
+    return {name: artefact for name, artefact in named.items() if artefact.digest}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,10 @@ class Candidate:
     episodes: tuple[str, ...] = ()
     """Identifiers of the episodes that its weights rest on."""
     created: float = 0.0
+
+    def upon(self, release: Release) -> tuple[Artefact, ...]:
+        """A release's artefacts and its own behind them, which stand in the place of those of the same names."""
+        return (*release.manifest.artefacts, *self.artefacts)
 
 
 @dataclass(frozen=True, slots=True)

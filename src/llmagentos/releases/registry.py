@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from llmagentos.errors import NotFoundError, ReleaseError, WithdrawnError
-from llmagentos.records.release import Artefact, Candidate, Manifest, Release, SkillCheck, Verdict
+from llmagentos.records.release import Artefact, Candidate, Manifest, Release, SkillCheck, Verdict, latest
 from llmagentos.releases.difference import describe_difference
 from llmagentos.store.store import Store
 
@@ -105,7 +105,7 @@ class Releases:
             self._table.insert_candidate(candidate)
             self._expect_open(candidate)
             parent = self._parent(candidate)
-            manifest = _merge(parent.manifest, candidate.artefacts)
+            manifest = replace(parent.manifest, artefacts=tuple(latest(candidate.upon(parent)).values()))
             self._record_lineage(candidate, parent)
             self._refuse_withdrawn(candidate, manifest)
             number = self._table.next_number()
@@ -246,11 +246,6 @@ class Releases:
         """Every release ever published, `r0` first."""
         live = self.live()
         return self._table.all() or [live]
-
-
-def _merge(manifest: Manifest, artefacts: tuple[Artefact, ...]) -> Manifest:
-    named = {artefact.name: artefact for artefact in (*manifest.artefacts, *artefacts)}
-    return replace(manifest, artefacts=tuple(artefact for artefact in named.values() if artefact.digest))
 
 
 def _scores(verdict: Verdict) -> dict[str, tuple[float, int]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmagentos.errors import ReleaseError
 from llmagentos.models.routing import Route, Router, read_routes, write_routes
-from llmagentos.records.release import Artefact
+from llmagentos.records.release import Artefact, latest
 
 if TYPE_CHECKING:
     from llmagentos.models.engine import Engine
@@ -38,13 +38,13 @@ def route_artefact(skill: str, routes: Sequence[Route], store: Callable[[bytes],
 
 def adapter_of(artefacts: Iterable[Artefact], skill: str, read: Read) -> str:
     """Name of the adapter that answers runs of a known skill: that of its route, else the shared one."""
-    routes = _routes(_named(artefacts), read)
+    routes = _routes(latest(artefacts), read)
     return next((route.adapter for route in routes if route.skill == skill), SHARED)
 
 
 def routed(artefacts: Iterable[Artefact], read: Read) -> set[str]:
     """Skills that have routes."""
-    return {route.skill for route in _routes(_named(artefacts), read)}
+    return {route.skill for route in _routes(latest(artefacts), read)}
 
 
 def router_of(artefacts: Iterable[Artefact], read: Read) -> Router | None:
@@ -53,7 +53,7 @@ def router_of(artefacts: Iterable[Artefact], read: Read) -> Router | None:
     Later artefacts stand in the place of earlier ones of the same name. `ReleaseError` for several adapters that no
     route leads to.
     """
-    named = _named(artefacts)
+    named = latest(artefacts)
     adapters = {one.name: one.digest for one in named.values() if one.kind == "adapter"}
     if not adapters:
         return None
@@ -77,11 +77,6 @@ def offer(engine: Engine, name: str, artefacts: Iterable[Artefact], read: Read, 
             engine.offer_adapter(digest, lambda digest=digest: load(digest))  # type: ignore[misc]
     engine.offer_router(name, router)
     return True
-
-
-def _named(artefacts: Iterable[Artefact]) -> dict[str, Artefact]:
-    """The latest artefact of each name that was not taken out."""
-    return {name: one for name, one in {one.name: one for one in artefacts}.items() if one.digest}
 
 
 def _routes(named: Mapping[str, Artefact], read: Read) -> list[Route]:
