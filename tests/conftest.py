@@ -9,10 +9,14 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from llmagentos.agentos import AgentOS
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # products of tiny models are slower on several threads
 KERNELS = Path(tempfile.gettempdir()) / f"llmagentos-kernels-{os.getuid()}"
@@ -133,3 +137,12 @@ def kernels() -> Any:
         return Kernels.load(KERNELS, 2)
     except KernelsMissing as why:
         pytest.skip(f"no kernels: {why}")
+
+
+@pytest.fixture
+def system(tmp_path: Path, tiny_model: Path) -> Iterator[AgentOS]:
+    """An open system on a home of its own."""
+    from llmagentos.agentos import AgentOS
+
+    with AgentOS(tmp_path / "home", str(tiny_model)) as opened:
+        yield opened

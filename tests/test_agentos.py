@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,12 +26,6 @@ from llmagentos.models.native.library import load_kernels
 from llmagentos.models.products import has_fast_int8
 from llmagentos.records.release import Artefact, Candidate, Verdict
 from llmagentos.store.lock import HomeLock, holder_of
-
-
-@pytest.fixture
-def system(tmp_path: Path, tiny_model: Path) -> Iterator[AgentOS]:
-    with AgentOS(tmp_path / "home", str(tiny_model)) as opened:
-        yield opened
 
 
 def publish(system: AgentOS, seed: int = 0) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,6 @@ from llmagentos.records.progress import Progress
 from llmagentos.records.release import Interval, SkillCheck, Verdict
 
 DESK, DRILLS = "SupportDesk-v0", "Drills-v0?kind=lookup&level=1"
-
-
-@pytest.fixture
-def system(tmp_path: Path, tiny_model: Path) -> Iterator[AgentOS]:
-    with AgentOS(tmp_path / "home", str(tiny_model)) as opened:
-        yield opened
 
 
 def verdict(released: bool = True) -> Verdict:

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import pytest
 import torch
+from saying import Saying, registered
 
 import llmagentos.places
 from llmagentos.agentos import AgentOS
 from llmagentos.cycle import Cycle, CycleSettings
-from llmagentos.environments.language import LanguageEnvironment, Policy, StepResult
+from llmagentos.environments.language import LanguageEnvironment
 from llmagentos.errors import AdapterError, ConfigError, GateError, LearningError, WithdrawnError
 from llmagentos.evaluation.gate import Gate, GateRules, KeptSkill
 from llmagentos.learning.context import Learning, LearningContext
@@ -35,7 +35,6 @@ from llmagentos.records.identity import new_id
 from llmagentos.records.message import Message
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Artefact, Candidate, Interval, SkillCheck, Verdict
-from llmagentos.records.task import Split, Task
 from llmagentos.records.transcript import Transcript
 
 DOOR, LIGHT, WALL = "CycleDoor-v0", "CycleLight-v0", "CycleWall-v0"
@@ -44,41 +43,10 @@ RULES = GateRules(minimum_tasks=6, divergence_budget=None, resamples=400)
 SMALL = CycleSettings(gate_tasks=8, development_tasks=4, rules=RULES)
 
 
-class Saying(LanguageEnvironment):
-    """Asks for one thing in many ways and wants one word back."""
-
-    reply_tokens = 6
-    fault = ""
-    """What every step raises."""
-    without = ""
-    """A split that has no tasks."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        return f"{ASKED[self.name][0]} {seed}", {"instructions": "", "tools": ()}
-
-    def tasks(self, split: Split, count: int, seed: int = 0) -> list[Task]:
-        return [] if split == self.without else super().tasks(split, count, seed)
-
-    def step(self, action: str) -> StepResult:
-        if self.fault:
-            raise RuntimeError(self.fault)
-        success = action.strip() == ASKED[self.name][1]
-        return "", float(success), True, False, {"success": success, "lenient": success}
-
-    def expert(self, task: Task) -> Policy | None:
-        return (lambda observation: ASKED[self.name][1]) if self.name != WALL else None
-
-
 @pytest.fixture(scope="module", autouse=True)
 def environments() -> Iterator[None]:
-    for name in ASKED:
-        gymnasium.register(name, lambda name=name: Saying(name), order_enforce=False, disable_env_checker=True)
-    yield
-    for name in ASKED:
-        gymnasium.registry.pop(name)
+    with registered(ASKED, unknown=WALL):
+        yield
 
 
 @dataclass
@@ -123,12 +91,6 @@ def taught(tiny_model: Path) -> dict[str, FusedAdapter]:
             trainer.step()
         made[key] = trainer.exact()
     return made
-
-
-@pytest.fixture
-def system(tmp_path: Path, tiny_model: Path) -> Iterator[AgentOS]:
-    with AgentOS(tmp_path / "home", str(tiny_model)) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import gymnasium
 import pytest
+from saying import registered
 
 from llmagentos.agentos import AgentOS
 from llmagentos.cycle import Cycle, CycleSettings
-from llmagentos.environments.language import LanguageEnvironment, Policy, StepResult
 from llmagentos.evaluation.gate import GateRules
 from llmagentos.learning.context import Learning, LearningContext
 from llmagentos.learning.language.imitation import Imitation, ImitationSettings
@@ -21,7 +19,6 @@ from llmagentos.models.adapters import FusedAdapter
 from llmagentos.records.message import Message
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Artefact, Candidate, Verdict
-from llmagentos.records.task import Task
 from llmagentos.releases.routes import SHARED, adapter_name
 
 DOOR, LIGHT, GATE = "PlacesDoor-v0", "PlacesLight-v0", "PlacesGate-v0"
@@ -33,22 +30,6 @@ ASKED = {
 RULES = GateRules(minimum_tasks=6, divergence_budget=None, resamples=400)
 SMALL = CycleSettings(gate_tasks=8, kept_tasks=8, development_tasks=4, rules=RULES)
 IMITATION = Imitation(ImitationSettings(AdapterSettings(4, 8.0, 1e-2), batch=4, pool=16, limit=40))
-
-
-class Saying(LanguageEnvironment):
-    """Asks for one thing in many ways and wants one word back."""
-
-    reply_tokens = 6
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        return f"{ASKED[self.name][0]} {seed}", {"instructions": "", "tools": ()}
-
-    def step(self, action: str) -> StepResult:
-        success = action.strip() == ASKED[self.name][1]
-        return "", float(success), True, False, {"success": success, "lenient": success}
-
-    def expert(self, task: Task) -> Policy | None:
-        return lambda observation: ASKED[self.name][1]
 
 
 @dataclass
@@ -67,17 +48,8 @@ class Watched:
 
 @pytest.fixture(scope="module", autouse=True)
 def environments() -> Iterator[None]:
-    for name in ASKED:
-        gymnasium.register(name, lambda name=name: Saying(name), order_enforce=False, disable_env_checker=True)
-    yield
-    for name in ASKED:
-        gymnasium.registry.pop(name)
-
-
-@pytest.fixture
-def system(tmp_path: Path, tiny_model: Path) -> Iterator[AgentOS]:
-    with AgentOS(tmp_path / "home", str(tiny_model)) as opened:
-        yield opened
+    with registered(ASKED):
+        yield
 
 
 @pytest.fixture

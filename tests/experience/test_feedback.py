@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,6 @@ from llmagentos.records.transcript import TRAINABLE
 
 SKILL = "Drills-v0?kind=lookup"
 TALK = [{"role": "user", "content": "Where is my order?"}]
-
-
-@pytest.fixture
-def system(tmp_path: Path, tiny_model: Path) -> Iterator[AgentOS]:
-    with AgentOS(tmp_path / "home", str(tiny_model)) as opened:
-        yield opened
 
 
 @pytest.fixture

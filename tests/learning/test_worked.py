@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -153,9 +152,3 @@ def test_no_task_is_practised_with_its_own_answer_in_the_prompt(
 @pytest.fixture
 def rollouts(system: AgentOS) -> Rollouts:
     return system.cycle.rollouts
-
-
-@pytest.fixture
-def system(tmp_path: Path, tiny_model: Path) -> Iterator[AgentOS]:
-    with AgentOS(tmp_path / "home", str(tiny_model)) as opened:
-        yield opened
