@@ -12,6 +12,7 @@ import pytest
 import torch
 from saying import Saying, registered
 
+import llmagentos.cycle
 import llmagentos.places
 from llmagentos.agentos import AgentOS
 from llmagentos.cycle import Cycle, CycleSettings
@@ -21,9 +22,9 @@ from llmagentos.evaluation.gate import Gate, GateRules, KeptSkill
 from llmagentos.learning.context import Learning, LearningContext
 from llmagentos.learning.language.imitation import Imitation, ImitationSettings
 from llmagentos.learning.routes import fit_route
-from llmagentos.learning.tempering import between
+from llmagentos.learning.tempering import TEMPERED, between
 from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer, from_transcript
-from llmagentos.learning.unproven import tried_from, unproven
+from llmagentos.learning.unproven import AFTER, MORE, harmed, tried_from, unproven
 from llmagentos.models.adapters import FusedAdapter, new_adapter, write_adapter
 from llmagentos.models.decoder import Decoder
 from llmagentos.models.rendering import Renderer
@@ -197,6 +198,32 @@ def test_half_of_a_harmful_step_is_tried(
     assert live is not None
     for key, pair in both.pairs.items():
         assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(live.pairs[key], pair, strict=True))
+
+
+def test_learning_goes_on_from_a_sure_gain_and_replays_what_it_harmed(
+    system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter], alike: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn(cycle, DOOR, taught["door"])
+    assert not learn(cycle, LIGHT, taught["light"]).released
+    whole, part = system.releases.candidates()[-2:]
+    asked: list[list[str]] = []
+    lessons = llmagentos.cycle.Lessons
+
+    def watched(services: Any, env: Any, seed: int, kept: list[LanguageEnvironment], **more: Any) -> Any:
+        asked.append([one.skill for one in kept])
+        return lessons(services, env, seed, kept, **more)
+
+    monkeypatch.setattr(llmagentos.cycle, "Lessons", watched)
+    second, notes = Given(taught["both"]), list[str]()
+    verdict = cycle.learn(LIGHT, minutes=5, learner=second, on_progress=lambda event: notes.append(event.note))
+    assert verdict.released, verdict.reason
+    earlier = whole if system.releases.candidates()[-1].evidence[AFTER] == whole.id else part
+    (start,) = [one for one, _ in second.begun]
+    assert start is not None
+    for key, pair in cycle.players.candidate_adapter(earlier).pairs.items():
+        assert all(torch.equal(ours, theirs) for ours, theirs in zip(start.pairs[key], pair, strict=True))
+    assert asked == [[DOOR] * (1 + MORE)]
+    assert any(DOOR in note and note.startswith("from what") for note in notes)
 
 
 def test_candidate_that_keeps_what_was_known_is_released(
@@ -390,6 +417,32 @@ def test_only_an_unsure_gain_without_harm_is_gone_on_from(gain: float, kept: boo
     assert unproven([], verdicts) is None
     far = replace(unsure(from_bare[1]), divergence=0.6)
     assert unproven(from_bare, [far]) is None
+
+
+def harming(candidate: Candidate, loss: float, *, sure: bool = True, moved: float = 0.1) -> Verdict:
+    """A refusal for what was taken from another skill."""
+    checks = (
+        SkillCheck(LIGHT, 8, 0.9, 0.3, "r1", Interval(0.6, 0.4, 0.8), "gain", passed=sure),
+        SkillCheck(DOOR, 8, 0.5, 0.9, "r1", Interval(-loss, -0.5, 0), "point-estimate", passed=False),
+        SkillCheck(WALL, 8, 0.5, 0.5, "r1", Interval(0, -0.1, 0.1), "point-estimate", passed=True),
+    )
+    return Verdict(candidate.id, False, "The door lost.", checks, moved, 0.5)
+
+
+def test_sure_gain_is_gone_on_from_as_long_as_the_harm_shrinks() -> None:
+    whole = Candidate("whole", LIGHT, (), "given", parent="r1")
+    part = replace(whole, id="part", evidence={TEMPERED: {"from": "whole", "share": 0.5}})
+    further = replace(whole, id="further", evidence={AFTER: "whole"})
+    said = harming(whole, 0.3)
+    assert harmed(said) == [DOOR]
+    assert unproven([whole], [said], [DOOR, WALL]) == whole
+    assert unproven([whole], [said], [WALL]) is None, "no replay in this adapter brings the door back"
+    assert unproven([whole], [harming(whole, 0.3, sure=False)], [DOOR]) is None
+    assert unproven([whole], [harming(whole, 0.3, moved=0.6)], [DOOR]) is None
+    assert unproven([whole, part], [said, harming(part, 0.1)], [DOOR]) == part
+    assert unproven([whole, part], [said, harming(part, 0.1, sure=False)], [DOOR]) == whole
+    assert unproven([whole, further], [said, harming(further, 0.2)], [DOOR]) == further
+    assert unproven([whole, further], [said, harming(further, 0.3)], [DOOR]) is None
 
 
 def test_withdrawn_data_is_not_gone_on_from(system: AgentOS, cycle: Cycle, taught: dict[str, FusedAdapter]) -> None:

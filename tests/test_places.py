@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from saying import registered
 
+from llmagentos.agent import Agent
 from llmagentos.agentos import AgentOS
 from llmagentos.cycle import Cycle, CycleSettings
 from llmagentos.evaluation.gate import GateRules
@@ -93,6 +94,36 @@ def test_what_is_asked_outside_an_environment_finds_its_adapter_too(system: Agen
     bare = system.releases.get("r0")
     assert talk.chat(turns, 6) == "on", "a conversation stays with the adapter that it began with"
     assert cycle.players.serve(bare) is None
+
+
+def test_corrected_conversation_is_learned_by_the_adapter_that_answers_it(system: AgentOS, cycle: Cycle) -> None:
+    for name in (DOOR, LIGHT):
+        assert cycle.learn(name, minutes=30, learner=IMITATION).released
+    agent, notes = Agent(system=system), list[str]()
+    said_of_it = [(f"{ASKED[LIGHT][0]} 5", "user"), ("on", "assistant"), ("and now?", "user")]
+    turns = [{"role": role, "content": text} for text, role in said_of_it]
+    asked = {"of a lamp": [turns[:1], turns], "of nothing known": [[{"role": "user", "content": "hello"}]]}
+    given: dict[str, list[str]] = {key: [] for key in asked}
+    for key, talks in asked.items():
+        for said in talks:
+            episode = agent.chat(said, max_tokens=6).episode
+            given[key].append(system.give_feedback(episode.id, "correction", "it is dark").shown)
+    assert agent.chat([*turns[:2], {"role": "user", "content": ASKED[DOOR][0]}], max_tokens=6).text == "on", "as begun"
+    live, before = system.releases.live(), adapters(system)
+    for key, name in (("of a lamp", adapter_name(LIGHT)), ("of nothing known", SHARED)):
+        assert {cycle.places.answering(system.episodes.get(one), live) for one in given[key]} == {name}
+    cycle.heed(30, on_progress=lambda event: notes.append(event.note))
+    heeded = system.releases.candidates()[-1]
+    assert heeded.episodes == tuple(sorted(given["of a lamp"]))
+    assert [one.name for one in heeded.artefacts] == [adapter_name(LIGHT)]
+    assert f"Corrections are learned in the adapter of {LIGHT}, which answers them. 1 more belong" in "".join(notes)
+    assert cycle.unheeded() == set(given["of nothing known"])
+    cycle.heed(30)
+    assert [one.name for one in system.releases.candidates()[-1].artefacts] == [SHARED]
+    assert cycle.unheeded() == set()
+    assert adapters(system)[adapter_name(DOOR)] == before[adapter_name(DOOR)]
+    source = cycle._services(live, adapter_name(DOOR))
+    assert source.corrected("") == [], "nothing of them reaches the door's adapter"
 
 
 def test_own_runs_begin_from_the_likest_adapter_however_unlike(

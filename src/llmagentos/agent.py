@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmagentos.agentos import AgentOS
-from llmagentos.errors import ConfigError, LearningError, NotFoundError
+from llmagentos.errors import ConfigError, KernelError, LearningError, NotFoundError
 from llmagentos.records.episode import Episode
 from llmagentos.records.feedback import Feedback, FeedbackKind
 from llmagentos.records.generation import Sampling
@@ -21,6 +21,7 @@ from llmagentos.records.progress import Progress
 from llmagentos.records.release import Release, Verdict
 from llmagentos.records.task import Split, Task
 from llmagentos.releases.prompts import play_arguments
+from llmagentos.releases.routes import digest_of
 
 if TYPE_CHECKING:
     from llmagentos.data.intake import Intake
@@ -262,6 +263,30 @@ class Agent:
         )
         return _answer(handle)
 
+    def ask(self, skill: str, request: str | Sequence[str], *, temperature: float = 0.0) -> Answer:
+        """What the agent replies to a new request of a skill that was learned from requests: a ticket, or, as a
+        sequence, what a person has said in a conversation, turn by turn.
+
+        The skill is known here, so that its own adapter answers whatever the request looks like. The run is kept, and
+        feedback on it is what the next learning of the skill uses. `ConfigError` for a skill that has tasks of its own
+        only, `KernelError` when the run ended without a reply.
+        """
+        from llmagentos.kernel.rollouts import Policy, Rollouts
+        from llmagentos.records.process import Limits
+
+        environment = self.environment_of(skill)
+        task = environment.asked([request] if isinstance(request, str) else request)
+        release, adapter = self.system.serving()
+        if environment.skill in release.skills:
+            adapter = digest_of(release.manifest.artefacts, environment.skill, self.system.store.blobs.get)
+        arguments, limits = self._react(release, environment.skill), Limits(steps=environment.most_steps)
+        sampling = Sampling(environment.reply_tokens, temperature)
+        policy = Policy(release.id, adapter, "react", arguments, sampling, limits)
+        (episode,) = Rollouts(self.system.kernel).play([task], policy, labels={"purpose": "asked"})
+        if episode.outcome != "finished":
+            raise KernelError(f"Run {episode.id} ended as {episode.outcome}: {episode.error or 'no reason recorded'}")
+        return Answer(episode.steps[-1].action, episode)
+
     def run(
         self,
         what: Task | str | Callable[[Any], Any],
@@ -279,7 +304,6 @@ class Agent:
         episode that says so; it does not raise.
         """
         from llmagentos.kernel.rollouts import Policy, Rollouts
-        from llmagentos.players import environment_named
         from llmagentos.records.process import Limits
 
         if not isinstance(what, Task | str) and not callable(what):
@@ -289,7 +313,7 @@ class Agent:
             environment = self.system.make_environment(name)
         else:
             name = what if isinstance(what, str) else self._own_environment("run a function")
-            environment = environment_named(name, self.system.make_environment, self.system.store)
+            environment = self.environment_of(name)
             chosen = environment.tasks(split, tasks, seed)
         limits = Limits(steps=environment.most_steps)
         if callable(what):
@@ -301,6 +325,12 @@ class Agent:
             policy = Policy(release.id, adapter, program, arguments, settings, limits)
         rollouts = Rollouts(self.system.kernel)
         return Runs(tuple(rollouts.play(chosen, policy, stage=f"running {name}", on_progress=on_progress)))
+
+    def environment_of(self, skill: str) -> LanguageEnvironment:
+        """The environment of that name, or in which the skill of that name was learned."""
+        from llmagentos.players import environment_named
+
+        return environment_named(skill, self.system.make_environment, self.system.store)
 
     def _react(self, release: Release, skill: str = "", **arguments: JSON) -> dict[str, JSON]:
         read, constrained = self.system.store.blobs.get, self.system.settings.constrained

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from llmagentos.config import Settings, load_settings
-from llmagentos.errors import PermissionDenied
+from llmagentos.errors import LLMAgentOSError, PermissionDenied
 from llmagentos.llm import LanguageModel, Voice
 from llmagentos.records.feedback import Feedback, FeedbackKind
 from llmagentos.records.process import ProcessInfo, ProcessState
@@ -116,7 +116,18 @@ class AgentOS:
     def give_feedback(
         self, episode: str, kind: FeedbackKind, text: str = "", *, place: int = -1, reviewer: str = ""
     ) -> Feedback:
-        """Say what you think of a reply of a finished run; see `experience.feedback.People.add`."""
+        """Say what you think of a reply of a finished run; see `experience.feedback.People.add`.
+
+        The text is put into the form in which the run's environment wants it said: the name of a tool becomes a call.
+        """
+        task = self.episodes.get(episode).task
+        if text and task.environment:
+            try:
+                environment = self.make_environment(task.environment)
+            except LLMAgentOSError:  # its file is not where it was; what a person says is kept as it is
+                pass
+            else:
+                text = environment.in_form(text)
         return self.people.add(episode, kind, text, place=place, reviewer=reviewer, force=self.engine.renderer.force)
 
     def withdraw_feedback(self, identifier: str, reason: str) -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from llmagentos.cycle import CONVERSATIONS, WATCHING, Cycle
 from llmagentos.errors import ConfigError, LLMAgentOSError
-from llmagentos.learning.prospects import Prospect, assess, best_of, conversations
+from llmagentos.learning.prospects import Prospect, assess, best_of, conversations, heeding
 from llmagentos.learning.strategy import LOOKING_SHARE, LearnerName, check_time, time_to_look
 from llmagentos.learning.worked import has_expert
 from llmagentos.records.progress import Progress
@@ -145,8 +145,9 @@ class Autonomy:
                     notes.append(event.note)
                 self._show(event)
 
+            learner = "auto" if chosen.corrected else chosen.learner
             verdict = self._cycle.learn(
-                chosen.skill, minutes=max(0.1, left), learner=chosen.learner, seed=seed, on_progress=listen
+                chosen.skill, minutes=max(0.1, left), learner=learner, seed=seed, on_progress=listen
             )
         live = self._cycle.parts.releases.live().id
         spent = (time.monotonic() - began) / 60
@@ -158,7 +159,7 @@ class Autonomy:
         parts = self._cycle.parts
         known = [*skills, *parts.releases.live().skills, *parts.episodes.skills()]
         names = [name for name in dict.fromkeys(known) if name]
-        unheeded = self._cycle.unheeded()
+        unheeded = len(self._cycle.unheeded())
         if not names and not unheeded:
             raise ConfigError(
                 "There is no skill to learn yet. Run an environment first (llmagentos run SupportDesk-v0 --tasks 4), "
@@ -191,7 +192,7 @@ class Autonomy:
         expert = has_expert(env)
         probe = [] if expert else cycle.probe(env, seed=seed + 1, seconds=seconds, on_progress=show)
         check_time([run for group in probe for run in group], seconds, by_name)
-        return assess(
+        found = assess(
             env.skill,
             runs,
             probe,
@@ -200,3 +201,5 @@ class Autonomy:
             corrections=sum(judged.better is not None for judged in cycle.parts.people.of_skill(env.skill)),
             prompt_share=cycle.prompt_share(env) if expert else 0.0,
         )
+        known = env.skill in cycle.parts.releases.live().skills
+        return heeding(found, len(cycle.unheeded(env.skill)) if known else 0)

@@ -33,7 +33,7 @@ from llmagentos.learning.strategy import (
     time_to_look,
 )
 from llmagentos.learning.tempering import between, only_harmed, share_of, tempered
-from llmagentos.learning.unproven import tried_from, unproven
+from llmagentos.learning.unproven import AFTER, MORE, harmed, tried_from, unproven
 from llmagentos.learning.worked import check_tasks, expert_runs, has_expert, prompt_share, same_prompt
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.models.torch_engine import TorchEngine
@@ -41,9 +41,10 @@ from llmagentos.places import Place, Places
 from llmagentos.players import Players
 from llmagentos.records.episode import Episode
 from llmagentos.records.progress import Progress
-from llmagentos.records.release import Candidate, Release, Verdict
+from llmagentos.records.release import Candidate, ChangeKind, Release, Verdict
 from llmagentos.records.task import Split
 from llmagentos.releases.prompts import brief_of
+from llmagentos.releases.routes import SHARED
 
 if TYPE_CHECKING:
     from llmagentos.environments.language import LanguageEnvironment
@@ -59,6 +60,8 @@ OnProgress = Callable[[Progress], None]
 
 CONVERSATIONS = "conversations"
 """Stands for what people corrected in conversations, where an environment is asked for."""
+REPEATED = 64
+"""Corrected replies of which it is said whether they are given as corrected."""
 WATCHING = "watching the learner"
 """Stage of the events that tell what looks wrong in a learner's curve."""
 
@@ -114,10 +117,16 @@ class Cycle:
         tried = {one.skill for one in releases.candidates() if (one.learner, one.parent) == (DISTILLING, live.id)}
         return [s for s in live.skills if s not in tried and not brief_of(live.manifest.artefacts, s, read)]
 
-    def unheeded(self) -> int:
-        """How many corrected conversations no candidate of `heed` rests on yet."""
-        tried = [one.episodes for one in self.parts.releases.candidates() if one.skill == CONVERSATIONS]
-        return len({run.id for run in self._runs_of("", by_people=True)}.difference(*tried))
+    def unheeded(self, skill: str = "") -> set[str]:
+        """Corrected runs of a skill, or conversations, that no candidate of `heed` and no release rests on yet."""
+        releases = self.parts.releases
+        live = {verdict.candidate for verdict in releases.verdicts() if verdict.released}
+        tried = [
+            one.episodes
+            for one in releases.candidates()
+            if one.id in live or (one.change, one.skill) == ("consolidation", skill or CONVERSATIONS)
+        ]
+        return {run.id for run in self._runs_of(skill, by_people=True)}.difference(*tried)
 
     def evaluate(
         self,
@@ -154,13 +163,18 @@ class Cycle:
     ) -> Verdict:
         """Learn an environment for about `minutes`, judge the candidate and release it or not.
 
-        `CONVERSATIONS` in its place learns what people corrected in conversations of no skill (see `heed`).
+        `CONVERSATIONS` in its place learns what people corrected in conversations of no skill; corrections of a skill
+        that is live are learned first, where no learner is named (see `heed`).
         """
         if environment == CONVERSATIONS:
             return self.heed(minutes, on_progress)
         env = self.players.environment(environment)
         check_tasks(env, self.settings.rules.minimum_tasks)
         live = self.parts.releases.to_learn_from()
+        if learner == "auto" and env.skill in live.skills and (new := len(self.unheeded(env.skill))):
+            why = f"imitation of what people corrected: {new} of its runs, which nothing was learned from yet"
+            on_progress(Progress("choosing a learner", 1, 1, note=why))
+            return self.heed(minutes, on_progress, env.skill)
         if isinstance(learner, str):
             choice = self.choose(env, learner, on_progress, seconds=time_to_look(minutes))
             on_progress(Progress("choosing a learner", 1, 1, note=f"{choice.learner}: {choice.reason}"))
@@ -169,10 +183,10 @@ class Cycle:
         else:
             place = self.places.find(env, live, learner.name)
         start = place.start
-        candidate = self._waiting(env.skill, learner.name, live)
+        candidate = self._waiting(env.skill, learner.name, live, "improvement")
         if candidate is None:
             tried = tried_from(live.id, env.skill, learner.name, self.parts.releases.candidates())
-            earlier = self._unproven(tried, on_progress)
+            earlier = self._unproven(tried, place, on_progress)
             start = self.players.candidate_adapter(earlier) if earlier else start
             fresh = seed + len(tried)
             on_progress(Progress(f"a place for {env.skill}", 1, 1, note=f"{env.skill} is learned {place.note}."))
@@ -192,24 +206,29 @@ class Cycle:
         milder = tempered(candidate, part, share, self.players.store_adapter)
         return self.decide(self._abstaining(env, milder, on_progress), on_progress=on_progress)
 
-    def _unproven(self, tried: Sequence[Candidate], show: OnProgress) -> Candidate | None:
+    def _unproven(self, tried: Sequence[Candidate], place: Place, show: OnProgress) -> Candidate | None:
         """The earlier try that learning goes on from, if there is one whose data nobody has withdrawn."""
         verdicts = self.parts.releases.verdicts()
-        found = unproven(tried, verdicts)
+        found = unproven(tried, verdicts, place.kept)
         if found is None or self.parts.releases.rests_on_withdrawn(found):
             return None
         reason = next(verdict.reason for verdict in verdicts if verdict.candidate == found.id)
         show(Progress(f"going on: {found.skill}", 1, 1, note=f"from what was learned and not proven: {reason}"))
         return found
 
-    def _waiting(self, skill: str, learner: str, live: Release) -> Candidate | None:
+    def _harmed(self, after: Candidate | None) -> list[str]:
+        """Skills that an earlier try took something from, as often as they are replayed more than others."""
+        verdict = next((one for one in self.parts.releases.verdicts() if after and one.candidate == after.id), None)
+        return MORE * harmed(verdict) if verdict is not None else []
+
+    def _waiting(self, skill: str, learner: str, live: Release, change: ChangeKind) -> Candidate | None:
         """A candidate that was learned from the live release and not judged, because somebody interrupted the gate.
 
         One whose data was withdrawn since could never go live, and is left where it is.
         """
         for candidate in self.parts.releases.open_candidates():
-            same = (candidate.skill, candidate.learner, candidate.parent) == (skill, learner, live.id)
-            if same and not self.parts.releases.rests_on_withdrawn(candidate):
+            made = (candidate.skill, candidate.learner, candidate.parent, candidate.change)
+            if made == (skill, learner, live.id, change) and not self.parts.releases.rests_on_withdrawn(candidate):
                 return candidate
         return None
 
@@ -300,13 +319,14 @@ class Cycle:
         live = self.parts.releases.live()
         checkpoint = self._checkpoint(f"{env.skill}-{learner.name}-{live.id}-{seed}")
         place = place or self.places.find(env, live, learner.name)
-        kept = [self.players.environment(skill) for skill in place.kept]
-        source = Lessons(self._services(live), env, seed, kept, replays=replay)
+        kept = [self.players.environment(skill) for skill in (*place.kept, *self._harmed(after))]
+        source = Lessons(self._services(live, place.adapter), env, seed, kept, replays=replay)
         context = self._context(env.skill, minutes, seed, checkpoint, source)
         made = self.places.settled(env, self._work(learner, start, context, on_progress), place, live)
         candidate = self._abstaining(env, made, on_progress)
         rests_on = {*candidate.episodes, *source.rests_on, *(after.episodes if after else ())}
-        candidate = replace(candidate, episodes=tuple(sorted(rests_on)))
+        evidence = {**candidate.evidence, **({AFTER: after.id} if after else {})}
+        candidate = replace(candidate, episodes=tuple(sorted(rests_on)), evidence=evidence)
         self.parts.releases.add_candidate(candidate)
         checkpoint.clear()
         return candidate
@@ -328,7 +348,7 @@ class Cycle:
         from llmagentos.learning.language.language_modelling import LanguageModelling
 
         texts = [self.engine.renderer.encode(document.text) for document in documents]
-        candidate = self._consolidate("documents", LanguageModelling(), minutes, on_progress, texts)
+        candidate = self._consolidate("documents", LanguageModelling(), minutes, on_progress, texts=texts)
         before, after = (float(candidate.evidence[f"held_out_loss_{when}"]) for when in ("before", "after"))
         if after >= before:
             why = f"Reading did not help: held-out loss went from {before:.3f} to {after:.3f} nats a token."
@@ -336,37 +356,82 @@ class Cycle:
             raise LearningError(f"{why} Add more documents (llmagentos data add) or give it more minutes.")
         return self.decide(candidate, on_progress=on_progress)
 
-    def heed(self, minutes: float, on_progress: OnProgress = _quiet) -> Verdict:
-        """Imitate what people corrected in conversations of no skill: a consolidation like `study`."""
+    def heed(self, minutes: float, on_progress: OnProgress = _quiet, skill: str = "") -> Verdict:
+        """Imitate what people corrected, of a live `skill` or else in conversations: a consolidation like `study`.
+
+        A few corrections move no held-out score: they are taken over where no skill suffers by it, their own included.
+        Conversations are learned by the adapter that answers them; where several do, by that with most that is new.
+        """
         from llmagentos.learning.language.imitation import Imitation, for_few
 
-        corrected = len(self._runs_of("", by_people=True))
-        if not corrected:
+        live, env = self.parts.releases.to_learn_from(), self.players.environment(skill) if skill else None
+        if env is None:
+            place, count, more = self._conversations(live)
+        else:
+            place, count, more = self.places.find(env, live), len(self._runs_of(skill, by_people=True)), ""
+        if not count:
+            of = f"run of {skill}" if skill else "conversation"
             raise LearningError(
-                "Nobody has corrected a conversation yet. Say /correct TEXT behind an answer in `llmagentos chat`."
+                f"Nobody has corrected a {of} yet. Say /correct TEXT behind an answer in `llmagentos chat`."
             )
-        candidate = self._consolidate(CONVERSATIONS, Imitation(for_few(corrected)), minutes, on_progress)
+        name = skill or CONVERSATIONS
+        on_progress(Progress(f"a place for {name}", 1, 1, note=f"Corrections are learned {place.note}.{more}"))
+        candidate = self._consolidate(name, Imitation(for_few(count)), minutes, on_progress, place, env)
         return self.decide(candidate, on_progress=on_progress)
 
+    def _conversations(self, live: Release) -> tuple[Place, int, str]:
+        """Where corrected conversations are learned next, how many there are, and what is left for later."""
+        unheeded, by_adapter = self.unheeded(), dict[str, list[str]]()
+        for run in self._runs_of("", by_people=True):
+            by_adapter.setdefault(self.places.answering(run, live), []).append(run.id)
+        new = {name: len(unheeded.intersection(runs)) for name, runs in by_adapter.items()}
+        adapter = max(by_adapter, key=lambda name: (new[name], len(by_adapter[name])), default=SHARED)
+        left = sum(new.values()) - new.get(adapter, 0)
+        more = f" {left} more belong elsewhere: the same command learns them next." if left else ""
+        return self.places.conversations(adapter, live), len(by_adapter.get(adapter, ())), more
+
     def _consolidate(
-        self, name: str, learner: Learner, minutes: float, show: OnProgress, texts: Sequence[tuple[int, ...]] = ()
+        self,
+        name: str,
+        learner: Learner,
+        minutes: float,
+        show: OnProgress,
+        place: Place | None = None,
+        env: LanguageEnvironment | None = None,
+        texts: Sequence[tuple[int, ...]] = (),
     ) -> Candidate:
-        """What a learner makes of the live release without an environment, resting on all that it replayed.
+        """What a learner makes of an adapter of the live release without practice, resting on all that it replayed; of
+        that for no skill where no place is given. `env` is that of the skill whose corrections are learned.
 
         One that was made before, and whose gate somebody interrupted, is given again.
         """
         live = self.parts.releases.to_learn_from()
-        if waiting := self._waiting(name, learner.name, live):
+        if waiting := self._waiting(name, learner.name, live, "consolidation"):
             return waiting
-        checkpoint = self._checkpoint(f"{name}-{live.id}")
-        place = self.places.shared(live)
-        source = Lessons(self._services(live), None, 0, [self.players.environment(skill) for skill in place.kept])
+        place = place or self.places.shared(live)
+        checkpoint = self._checkpoint(f"{name}-{place.adapter}-{live.id}")
+        kept = [*([env] if env else []), *(self.players.environment(skill) for skill in place.kept)]
+        source = Lessons(self._services(live, place.adapter), env, 0, kept, from_people=True)
         context = replace(self._context(name, minutes, 0, checkpoint, source), documents=texts)
         made = self._work(learner, place.start, context, show)
-        candidate = replace(made, change="consolidation", episodes=tuple(sorted(source.rests_on)))
+        artefacts = tuple(replace(one, name=place.adapter) for one in made.artefacts)
+        rests_on = tuple(sorted(source.rests_on))
+        candidate = replace(made, artefacts=artefacts, change="consolidation", episodes=rests_on)
+        if not texts:
+            candidate = self._repeating(candidate, place, source, show)
+        if env is not None:
+            candidate = self._abstaining(env, candidate, show)
         self.parts.releases.add_candidate(candidate)
         checkpoint.clear()
         return candidate
+
+    def _repeating(self, candidate: Candidate, place: Place, source: Lessons, show: OnProgress) -> Candidate:
+        """The candidate with how many corrected replies it gives as corrected, and how many its start gave."""
+        adapters = (place.start, self.players.candidate_adapter(candidate))
+        (before, now), count = source.repeated(adapters, REPEATED)
+        said = f"{now} of {count} corrected replies are given as corrected now, before it were {before}"
+        show(Progress(f"corrections: {candidate.skill}", 1, 1, note=f"{said}."))
+        return replace(candidate, evidence={**candidate.evidence, "corrections": said})
 
     # Evaluation and release.
 
@@ -405,13 +470,19 @@ class Cycle:
         found = self.parts.episodes.select(skill=skill, split="train", success=True, limit=512)
         return [episode for episode in found if (episode.origin == "person") == by_people]
 
-    def _services(self, live: Release) -> LessonServices:
+    def _services(self, live: Release, adapter: str = SHARED) -> LessonServices:
+        """`adapter` is the one that learns: of conversations it is given those that it answers."""
+
+        def corrected(skill: str) -> list[Episode]:
+            found = self._runs_of(skill, by_people=True)
+            return [run for run in found if skill or self.places.answering(run, live) == adapter]
+
         return LessonServices(
             engine=self.engine,
             rollouts=self.rollouts,
             policy=lambda env: self.players.policy(env, live),
             own=lambda skill: self._runs_of(skill, by_people=False),
-            corrected=lambda skill: self._runs_of(skill, by_people=True),
+            corrected=corrected,
             judged=self.parts.people.of_skill,
             development_tasks=self.settings.development_tasks,
         )

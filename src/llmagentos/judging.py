@@ -53,7 +53,7 @@ class Judging:
             moved = self._moved(wanted, live.manifest.artefacts)
         target, kept = None, []
         for match, played in zip(matches, runs, strict=True):
-            if match.skill == candidate.skill:
+            if match.skill == candidate.skill and candidate.change == "improvement":
                 own, known = played[candidate.id], played[live.id]
                 target = pair(own, known, skill=match.skill, reference_release=live.id)
             if match.skill in live.skills:

@@ -21,7 +21,9 @@ from llmagentos.learning.strategy import PRACTISING
 from llmagentos.learning.worked import openings
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.players import Players
+from llmagentos.records.episode import Episode
 from llmagentos.records.release import Artefact, Candidate, Release
+from llmagentos.records.transcript import opened
 from llmagentos.releases.prompts import brief_of
 from llmagentos.releases.routes import SHARED, adapter_name, adapter_of, route_artefact, routed
 
@@ -84,6 +86,21 @@ class Places:
         digest, like = self._likest(own, live.manifest.artefacts, 0.0 if learner in PRACTISING else NEAR)
         note = "in an adapter of its own" + (f", which begins as that of {like}" if like else "")
         return Place(adapter_name(skill), self.players.stored_adapter(digest) if digest else None, (), False, note)
+
+    def answering(self, run: Episode, live: Release) -> str:
+        """Name of the adapter that answers a conversation which opens as `run` did, corrected or not."""
+        artefacts, read = live.manifest.artefacts, self.players.store.blobs.get
+        router, opening = self.players.router(artefacts), run.transcript.tokens[: opened(run.transcript.segments)]
+        route = router.route(opening) if router is not None else None
+        return adapter_of(artefacts, route.skill, read) if route is not None else SHARED
+
+    def conversations(self, adapter: str, live: Release) -> Place:
+        """The adapter of that name, to learn conversations that it answers."""
+        artefacts, read = live.manifest.artefacts, self.players.store.blobs.get
+        served = next((one for one in live.skills if adapter_of(artefacts, one, read) == adapter), "")
+        if adapter == SHARED or not served:
+            return self._beside("", live, "", "in the adapter of all requests that belong to no skill")
+        return self._beside(served, live, "", f"in the adapter of {served}, which answers them")
 
     def shared(self, live: Release, skill: str = "") -> Place:
         """The adapter of all requests that no route takes; `skill` is one whose requests look like those."""

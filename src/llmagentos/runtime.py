@@ -243,8 +243,8 @@ class Runtime:
     def resume(self, on_progress: Callable[[Progress], None] | None) -> list[ProcessHandle]:
         known = {release.id for release in self.releases.list() if release.manifest.base == self._settings.model}
         for info in self._home.store.processes.list(UNFINISHED, None):
-            if info.adapter in known:
-                self.serving(info.adapter, on_progress)
+            if info.adapter and info.release in known:
+                self.serving(info.release, on_progress)
         return self.kernel(on_progress).resume()
 
     def cycle(self, on_progress: Callable[[Progress], None] | None) -> Cycle:

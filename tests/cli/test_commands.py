@@ -206,6 +206,30 @@ def test_chat_keeps_the_dialogue(
     assert roles == ["system", "user", "assistant", "user"]
 
 
+def test_chat_asks_a_skill_and_takes_a_label_as_correction(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"text": f"request {n}", "label": ("refund", "delay")[n % 2]} for n in range(200)]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    skill = f"Requests-v0?data={tmp_path / 't.jsonl'}"
+    said = "My parcel is late.\n/correct dellay\n/correct Delay\nAnother one.\n/good\n"
+    monkeypatch.setattr("sys.stdin", io.StringIO(said))
+    assert run(["chat", "--skill", skill]) == 0
+    assert "no tool 'dellay'. Some that there are: delay" in capsys.readouterr().err
+    assert run(["feedback", "list", "--json"]) == 0
+    corrected, good = printed(capsys)
+    assert (corrected["text"], good["kind"]) == ('{"delay": {}}', "good")
+    with AgentOS(home) as system:
+        asked = [system.episodes.get(one["episode"]).task for one in (corrected, good)]
+        shown = system.episodes.get(corrected["shown"])
+        assert system.cycle.unheeded(asked[0].skill) == {shown.id}
+    assert [task.options["asked"] for task in asked] == [["My parcel is late."], ["Another one."]], "each one anew"
+    assert shown.transcript.segments[-1] == system.engine.renderer.force('{"delay": {}}')
+    assert run(["chat", "--skill", skill, "--system", "Be brief."]) == 2
+    assert run(["chat", "--skill", "SupportDesk-v0", "-m", "hello"]) == 2
+    assert "tasks of its own" in capsys.readouterr().err
+
+
 def test_model_is_shown_and_verified(home: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["models", "show", str(tiny_model), "--verify"]) == 0
     assert "LlamaForCausalLM" in capsys.readouterr().out

@@ -37,12 +37,28 @@ class Raising(Doubling):
         return float(int(answer) == int(entry["answer"]))
 
 
+class Unanswered(Doubling):
+    """Stores no answer, or one that its own verifier does not call right."""
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        entry = self.entries[index]
+        return {**entry, "answer": None if entry["question"] < "Double 5" else entry["answer"] + "."}
+
+    def score_answer(self, answer: str, entry: dict[str, Any]) -> float:
+        return float(answer + "." == entry["answer"])
+
+
 @pytest.fixture
 def package(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("reasoning_gym")
 
     def create_dataset(name: str, **settings: Any) -> Doubling:
-        kinds: dict[str, type[Doubling]] = {"doubling": Doubling, "evaluating": Evaluating, "raising": Raising}
+        kinds: dict[str, type[Doubling]] = {
+            "doubling": Doubling,
+            "evaluating": Evaluating,
+            "raising": Raising,
+            "unanswered": Unanswered,
+        }
         if name not in kinds:
             raise ValueError(f"Dataset '{name}' not registered")
         return kinds[name](**settings)
@@ -102,6 +118,16 @@ def test_reply_that_the_verifier_cannot_read_is_wrong() -> None:
     env = Reasoning(name="raising")
     env.reset(seed=1)
     assert env.step("no number")[4] == {"success": False, "lenient": False}
+
+
+@pytest.mark.usefixtures("package")
+def test_stored_answer_is_known_where_the_verifier_calls_it_right() -> None:
+    env = make("Reasoning-v0?name=doubling&top=500")
+    for task in env.tasks("train", 4):
+        env.reset(seed=task.seed, options=reset_options(task))
+        assert env.step(env.answer(task) or "")[4]["success"]
+    unanswered = Reasoning(name="unanswered")
+    assert {unanswered.answer(task) for task in unanswered.tasks("train", 16)} == {None}
 
 
 def test_last_parts_are_the_last_line_and_number() -> None:

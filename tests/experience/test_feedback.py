@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,9 @@ import pytest
 from llmagentos.agent import Agent
 from llmagentos.agentos import AgentOS
 from llmagentos.autonomy import Autonomy
-from llmagentos.cycle import CONVERSATIONS
+from llmagentos.cycle import CONVERSATIONS, Cycle, CycleSettings
 from llmagentos.errors import ConfigError, LearningError, NotFoundError, WithdrawnError
+from llmagentos.evaluation.gate import GateRules
 from llmagentos.learning.language.imitation import PASSES, Imitation, ImitationSettings
 from llmagentos.learning.lessons import Lessons
 from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer, from_transcript
@@ -20,6 +23,7 @@ from llmagentos.records.document import Document
 from llmagentos.records.episode import Episode
 from llmagentos.records.generation import Sampling
 from llmagentos.records.release import Verdict
+from llmagentos.records.task import reset_options
 from llmagentos.records.transcript import TRAINABLE
 
 SKILL = "Drills-v0?kind=lookup"
@@ -138,7 +142,7 @@ def test_corrected_conversations_are_learned_unattended_and_once(system: AgentOS
     with pytest.raises(ConfigError, match="no skill to learn yet"):
         Autonomy(system.cycle, lambda event: None).learn(1)
     given = system.give_feedback(talk.id, "correction", "It is on its way.")
-    assert system.cycle.unheeded() == 1
+    assert system.cycle.unheeded() == {given.shown}
     account = Autonomy(system.cycle, lambda event: None).learn(1)
     assert account.chosen is not None
     assert account.chosen.skill == CONVERSATIONS
@@ -146,7 +150,55 @@ def test_corrected_conversations_are_learned_unattended_and_once(system: AgentOS
     assert "people corrected 1 conversation that nothing was learned from yet" in str(account)
     assert "| conversations | – | about 1 of 100 tasks |" in str(account)
     assert [one.episodes for one in system.releases.candidates()] == [(given.shown,)]
-    assert system.cycle.unheeded() == 0
+    assert not system.cycle.unheeded()
+
+
+def test_corrected_answer_of_a_skill_is_taken_over_although_no_score_moves(
+    system: AgentOS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "doors.jsonl"
+    path.write_text(
+        "".join(json.dumps({"text": f"the door of house {n}", "answer": "open"}) + "\n" for n in range(200))
+    )
+    rules = GateRules(minimum_tasks=6, divergence_budget=None, resamples=400)
+    small = CycleSettings(gate_tasks=8, kept_tasks=8, development_tasks=4, rules=rules)
+    cycle = Cycle(system.cycle.parts, small)
+    settings = ImitationSettings(AdapterSettings(4, 8.0, 1e-2), batch=4, pool=16, limit=40)
+    name, agent = f"Requests-v0?data={path}", Agent(system=system)
+    assert cycle.learn(name, minutes=30, learner=Imitation(settings)).released
+    (skill,) = system.releases.live().skills
+    with pytest.raises(LearningError, match=f"corrected a run of {re.escape(skill)} yet"):
+        cycle.heed(1, skill=skill)
+    sharply = ImitationSettings(AdapterSettings(4, 8.0, 1e-2), batch=1, pool=1, limit=40)
+    monkeypatch.setattr("llmagentos.learning.language.imitation.for_few", lambda count: sharply)
+    answer = agent.ask(skill, "a lamp, please, number 3")
+    assert answer.text == "open"
+    given = agent.give_feedback(answer, "correction", "on")
+    notes: list[str] = []
+    verdict = cycle.learn(skill, minutes=5, on_progress=lambda event: notes.append(event.note))
+    candidate = system.releases.candidates()[-1]
+    assert (candidate.change, candidate.skill, candidate.episodes) == ("consolidation", skill, (given.shown,))
+    assert verdict.released, verdict.reason
+    said = "1 of 1 corrected replies are given as corrected now, before it were 0."
+    assert verdict.reason.startswith(f"{said} Kept: {skill}")
+    assert any("imitation of what people corrected: 1 of its runs" in note for note in notes)
+    assert agent.ask(skill, "a lamp, please, number 3").text == "on"
+    assert agent.ask(skill, "the door of house 7000").text == "open", "beside it the skill was replayed"
+    assert not cycle.unheeded(skill)
+    assert system.withdraw_feedback(given.id, "wrong after all") == [system.releases.live().id]
+
+
+def test_held_out_request_is_not_learned_from_by_correcting_it(system: AgentOS, tmp_path: Path) -> None:
+    path = tmp_path / "doors.jsonl"
+    path.write_text(
+        "".join(json.dumps({"text": f"the door of house {n}", "answer": "open"}) + "\n" for n in range(200))
+    )
+    env = system.make_environment(f"Requests-v0?data={path}")
+    (task,) = env.tasks("report", 1)
+    asked, _ = env.reset(seed=task.seed, options=reset_options(task))
+    answer = Agent(system=system).ask(env.name, asked)
+    with pytest.raises(ConfigError, match="report task"):
+        system.give_feedback(answer.episode.id, "correction", "on")
 
 
 def test_reading_rests_on_the_corrections_that_it_replays(system: AgentOS, talk: Episode) -> None:

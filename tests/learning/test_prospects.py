@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llmagentos.learning.prospects import WORTH_IT, Prospect, assess, best_of, conversations
+from llmagentos.learning.prospects import A_WORD, WORTH_IT, Prospect, assess, best_of, conversations, heeding
 from llmagentos.records.episode import Episode
 
 
@@ -80,3 +80,17 @@ def test_the_largest_gain_is_chosen_if_it_is_worth_it() -> None:
     assert best_of([small, large, nothing]) == large
     assert best_of([small, nothing]) is None
     assert best_of([]) is None
+
+
+def test_corrections_of_a_live_skill_are_worth_learning_however_little_is_gained() -> None:
+    sure = Prospect("desk", 0.98, 1.0, "imitation", "an expert")
+    assert best_of([sure]) is None
+    heeded = heeding(sure, 2)
+    assert best_of([heeded]) == heeded
+    assert (heeded.corrected, heeded.learner) == (2, "imitation")
+    assert "corrected 2 of its runs" in heeded.reason
+    assert heeding(sure, 0) == sure
+    poor = Prospect("desk", 0.3, 1.0, "imitation", "an expert")
+    assert heeding(poor, 2) == poor, "learning it as a whole promises more, and uses what was corrected too"
+    many = round(0.8 / A_WORD)
+    assert heeding(poor, many).corrected == many

@@ -117,7 +117,7 @@ def test_bf16_weights_are_trained_in_full_precision(tiny_model: Any, demonstrati
 
 def test_only_own_words_are_targets() -> None:
     chance = random.Random(0)
-    origins: tuple[SegmentOrigin, ...] = ("prompt", "sampled", "demonstration", "tool", "environment")
+    origins: tuple[SegmentOrigin, ...] = ("prompt", "sampled", "demonstration", "history", "tool", "environment")
     own, foreign = range(10, 20), range(20, 30)
     for _ in range(200):
         segments = []

@@ -95,7 +95,7 @@ def test_expert_corrects_at_every_place_or_up_to_the_first_mistake(
     assert shown == (1 + len(right) if recovers else 1)
     assert not any(segment.origin == "sampled" for one in corrected for segment in one.transcript.segments)
     wrong = renderer.force(back[right[0]]).tokens
-    assert any(segment.origin == "prompt" and segment.tokens == wrong for segment in whole.transcript.segments)
+    assert any(segment.origin == "history" and segment.tokens == wrong for segment in whole.transcript.segments)
 
 
 def test_the_expert_works_examples_of_conversations(rollouts: Rollouts) -> None:

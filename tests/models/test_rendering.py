@@ -145,9 +145,11 @@ def test_origins_tell_who_spoke_and_none_may_enter_a_loss(renderer: Renderer) ->
         Message("user", "u"),
         Message("user", "from the world", outside=True),
         Message("tool", "result"),
+        Message("assistant", "said before"),
     ]
     segments = renderer.render(messages, first=True)
-    assert [segment.origin for segment in segments] == ["prompt", "environment", "tool", "prompt"]
+    assert [segment.origin for segment in segments] == ["prompt", "environment", "tool", "prompt", "history", "prompt"]
+    assert renderer.decode(segments[4].tokens) == "said before\n"
     assert not TRAINABLE & {segment.origin for segment in segments}
     assert "from the world" in renderer.decode(segments[1].tokens)
     assert "result" in renderer.decode(segments[2].tokens)

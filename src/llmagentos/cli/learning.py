@@ -67,7 +67,8 @@ def learn(
 ) -> None:
     """Learn ENVIRONMENT from an expert where it has one, else from the agent's own rewarded runs.
 
-    `conversations` in its place learns what people corrected in `llmagentos chat`.
+    `conversations` in its place learns what people corrected in `llmagentos chat`; what they corrected of a skill that
+    is live is learned first, where no learner is named.
 
     A gate compares the candidate with every skill kept so far, on fresh tasks; only what passes goes live, and the
     verdict is kept either way. Ctrl-C stops cleanly: the same command goes on where it was.
@@ -87,11 +88,13 @@ def learn(
     if alone:
         _unattended(context, minutes, seed, machine)
         return
+    asked = ""
     with progress() as show, writing(context, show) as system:
         if fresh:
             system.discard_checkpoints()
         if data:
-            file = requests_of(data, options, quiet=machine, show=show).name
+            requests = requests_of(data, options, quiet=machine, show=show)
+            file, asked = requests.name, requests.skill
         if data == "":
             verdict = Agent(system=system).train_model(minutes=minutes, on_progress=show).verdicts[0]
         else:
@@ -104,6 +107,8 @@ def learn(
         return
     show_verdict(verdict)
     say(f"{live} is live." if verdict.released else f"{live} stays live.")
+    if verdict.released and asked:
+        say(f'Ask it something new: llmagentos chat --skill "{asked}"')
 
 
 def _unattended(context: click.Context, minutes: float, seed: int, machine: bool) -> None:

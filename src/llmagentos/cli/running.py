@@ -92,26 +92,44 @@ def run(
 
 @click.command()
 @click.option("-m", "--message", help="Say this, print the answer, and end.")
+@click.option("--skill", default="", help="Ask a skill that was learned from a file of requests, by its name.")
 @click.option("--system", "instructions", default="", help="Instructions that the dialogue opens with.")
 @click.option("--temperature", default=0.0, show_default=True, type=click.FloatRange(0, 10), help="0 is greedy.")
 @click.option(
-    "--max-tokens", default=256, show_default=True, type=click.IntRange(1, 100_000), help="Length of one reply."
+    "--max-tokens",
+    default=256,
+    show_default=True,
+    type=click.IntRange(1, 100_000),
+    help="Length of one reply; a skill has its own.",
 )
 @click.pass_context
-def chat(context: click.Context, message: str | None, instructions: str, temperature: float, max_tokens: int) -> None:
+def chat(
+    context: click.Context,
+    message: str | None,
+    skill: str,
+    instructions: str,
+    temperature: float,
+    max_tokens: int,
+) -> None:
     """Talk to the live release. An empty line or Ctrl-D ends, /new starts afresh.
 
     /good and /bad judge the last answer, /correct TEXT says what is right, /better TEXT what is better; the next
     learning uses it. Without a terminal every line of standard input is one turn.
+
+    With --skill every line is a request as those that the skill was learned from, told the same; where those are
+    conversations, the next turn of one. A correction may name the right tool.
     """
     from llmagentos.agent import Agent
 
+    if skill and instructions:
+        raise click.UsageError("A skill is told what it was learned with; leave --system out.")
     opening = [{"role": "system", "content": instructions}] if instructions else []
     with writing(context) as system:
         agent = Agent(system=system)
         with progress() as show:
             system.on_progress = show
             _ = system.kernel  # loaded before the first prompt appears, its progress shown
+        most = agent.environment_of(skill).most_steps if skill else 0
         turns, last = list(opening), ""
         for said in [message] if message is not None else _lines():
             if said == "/new":
@@ -125,8 +143,10 @@ def chat(context: click.Context, message: str | None, instructions: str, tempera
                 if better:
                     turns[-1] = {"role": "assistant", "content": better}
                 continue
+            if skill and len(turns) == 2 * most:
+                turns = []
             turns.append({"role": "user", "content": said})
-            answer = _reply(agent, turns, max_tokens, temperature)
+            answer = _reply(agent, skill, turns, max_tokens, temperature)
             turns.append({"role": "assistant", "content": answer.text})
             last = answer.episode.id
         if message is None and sys.stdin.isatty():
@@ -155,7 +175,13 @@ def _judge(system: AgentOS, episode: str, said: str) -> str:
     return given.text
 
 
-def _reply(agent: Agent, turns: list[dict[str, str]], max_tokens: int, temperature: float) -> Answer:
+def _reply(agent: Agent, skill: str, turns: list[dict[str, str]], max_tokens: int, temperature: float) -> Answer:
+    if skill:
+        asked = [turn["content"] for turn in turns if turn["role"] == "user"]
+        answer = agent.ask(skill, asked, temperature=temperature)
+        click.echo(answer.text)
+        return answer
+
     def write(piece: str) -> None:
         sys.stdout.write(piece)
         sys.stdout.flush()

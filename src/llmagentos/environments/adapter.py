@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -113,6 +114,12 @@ class TimeLimited(LanguageEnvironment):
 
     def answer(self, task: Task) -> str | None:
         return self._inner.answer(task)
+
+    def asked(self, turns: Sequence[str]) -> Task:
+        return self._inner.asked(turns)
+
+    def in_form(self, reply: str) -> str:
+        return self._inner.in_form(reply)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         self._taken = 0

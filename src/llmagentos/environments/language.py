@@ -86,6 +86,20 @@ class LanguageEnvironment(gymnasium.Env[str, str]):
         """The one right reply to `task`, where one reply ends it and somebody knows it; else None."""
         return None
 
+    def asked(self, turns: Sequence[str]) -> Task:
+        """The task of answering a person: `turns` is what they have said so far, and nobody knows the right reply.
+
+        `ConfigError` for what cannot be asked, and where there are only tasks of the environment's own.
+        """
+        raise ConfigError(
+            f"{self.skill} has tasks of its own and cannot be asked something new: llmagentos run '{self.skill}'. "
+            "Skills that were learned from a file of requests can."
+        )
+
+    def in_form(self, reply: str) -> str:
+        """A reply that a person calls right, as the agent is to say it; `ConfigError` for what can never be right."""
+        return reply
+
 
 def check_split(split: str) -> Split:
     """`split` if it is one of the four, else `ConfigError`."""

@@ -17,6 +17,7 @@ from llmagentos.environments.adapter import split_seed
 from llmagentos.environments.language import LanguageEnvironment, StepResult, check_action, check_unchanged
 from llmagentos.errors import ConfigError, EnvironmentFault, MissingExtraError
 from llmagentos.records.identity import JSON
+from llmagentos.records.task import Task
 
 NAME = "Reasoning-v0"
 
@@ -57,6 +58,12 @@ class Reasoning(LanguageEnvironment):
     def task_options(self) -> dict[str, JSON]:
         return dict(self._options)
 
+    def answer(self, task: Task) -> str | None:
+        """The answer that the data set was made with, where its own verifier gives that the full score."""
+        data, entry = self._create(split_seed(task.split, task.seed))
+        known = entry.get("answer")
+        return known if isinstance(known, str) and _is_right(data, entry, known.strip()) else None
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         super().reset(seed=seed)
         split = check_unchanged(NAME, self._options, options or {})
@@ -68,17 +75,10 @@ class Reasoning(LanguageEnvironment):
     def step(self, action: str) -> StepResult:
         text = check_action(self.name, action, self._running)
         self._running = False
-        success = self._is_right(text.strip())
-        lenient = success or any(self._is_right(part) for part in last_parts(text))
+        data, entry = self._data, self._entry
+        success = _is_right(data, entry, text.strip())
+        lenient = success or any(_is_right(data, entry, part) for part in last_parts(text))
         return "", float(success), True, False, {"success": success, "lenient": lenient}
-
-    def _is_right(self, answer: str) -> bool:
-        if not answer or len(answer) > READ_CHARACTERS:
-            return False
-        try:
-            return float(self._data.score_answer(answer=answer, entry=self._entry)) == 1.0
-        except _UNREADABLE:
-            return False
 
     def _refuse_evaluation(self) -> None:
         """Raise `ConfigError` for a data set that would run a reply, or code of its own data, in this process."""
@@ -104,6 +104,15 @@ class Reasoning(LanguageEnvironment):
             raise EnvironmentFault(
                 f"reasoning-gym could not make {self._options}: {type(problem).__name__}: {problem}"
             ) from problem
+
+
+def _is_right(data: Any, entry: dict[str, Any], answer: str) -> bool:
+    if not answer or len(answer) > READ_CHARACTERS:
+        return False
+    try:
+        return float(data.score_answer(answer=answer, entry=entry)) == 1.0
+    except _UNREADABLE:
+        return False
 
 
 def last_parts(text: str) -> list[str]:

@@ -157,7 +157,7 @@ def gather(
         if case is None:
             continue
         split = read.split(row)
-        key = _digest("\n".join(_plain(turn.request) for turn in case.turns))
+        key = _digest(same_words(turn.request for turn in case.turns))
         known = first.get(key)
         if known is None:
             first[key] = (case, *split)
@@ -445,6 +445,11 @@ def read_columns(options: Mapping[str, JSON]) -> Columns:
         raise ConfigError("Name one of label, answer and call: a request has one right reply.")
     nothing = options.get("nothing", ",".join(OUT_OF_SCOPE))
     return Columns(**names, nothing=tuple(str(nothing).lower().split(",")))
+
+
+def same_words(turns: Iterable[str]) -> str:
+    """A conversation's words; the same for what is never learned in one split and judged in another."""
+    return "\n".join(map(_plain, turns))
 
 
 def _plain(text: str) -> str:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,7 +28,8 @@ from llmagentos.environments.language import (
     check_options,
     check_split,
 )
-from llmagentos.environments.request_cases import Case, Requests, Turn, gather, read_columns
+from llmagentos.environments.request_asked import called, check_asked, held_out
+from llmagentos.environments.request_cases import Case, Requests, Turn, gather, read_columns, same_words
 from llmagentos.environments.request_rows import RawRow, read_rows
 from llmagentos.errors import ConfigError, EnvironmentFault
 from llmagentos.programs.parsing import parse_call, render_call
@@ -38,6 +40,9 @@ from llmagentos.records.task import Split, Task
 
 NAME = "Requests-v0"
 OPTIONS = ("data", "request", "label", "answer", "call", "split", "nothing", "tools", "instructions", "most", "alike")
+
+ASKED = "asked"
+"""The option of a task that is a person's own request."""
 
 CALL_INSTRUCTIONS = "Call the tool that fits the request. If none fits, say so."
 ANSWER_INSTRUCTIONS = "Answer the request."
@@ -77,6 +82,8 @@ class RequestsEnvironment(LanguageEnvironment):
         self._case: Case | None = None
         self._turn = self._right = 0
         self._strict = True
+        self._known = True
+        """Whether anybody knows what is right."""
         if self._tools and self.requests.nothing_fits:
             self.abstention = NOTHING_FITS
 
@@ -91,6 +98,28 @@ class RequestsEnvironment(LanguageEnvironment):
         chosen = random.Random(f"{NAME}/{split}/{seed}").sample(range(there_are), min(count, there_are))
         return [self.task(split, position) for position in chosen]
 
+    def asked(self, turns: Sequence[str]) -> Task:
+        """See `LanguageEnvironment.asked`; what a file holds out belongs to its split, and is never learned from."""
+        said = check_asked(turns, self.most_steps)
+        split = self._held_out.get(same_words(said), "train")
+        return Task(self.name, 0, split, skill=self.skill, options={ASKED: list(said)})
+
+    def in_form(self, reply: str) -> str:
+        """The reply as a call, where it is one or the name of one; see `request_asked.called`."""
+        nothing = NOTHING_FITS if self.requests.nothing_fits else ""
+        found = called(reply, self._tools, nothing, words=self._in_words)
+        return right_reply(Turn("", found) if isinstance(found, ToolCall) else Turn("", None, found), self._tools)
+
+    @cached_property
+    def _held_out(self) -> dict[str, Split]:
+        return held_out(self.requests)
+
+    @cached_property
+    def _in_words(self) -> bool:
+        """Whether words can be right, other than those for that no tool fits."""
+        turns = (turn for cases in self.requests.cases.values() for case in cases for turn in case.turns)
+        return any(turn.words or (turn.call is None and not self.requests.nothing_fits) for turn in turns)
+
     def case(self, task: Task) -> Case:
         """The case behind `task`."""
         return self._choose(task.split, task.seed)
@@ -99,17 +128,20 @@ class RequestsEnvironment(LanguageEnvironment):
         """The tools that an agent is told of: those of the user's file, of the record, or of all records."""
         return case.tools if case.tools and "tools" not in self._options else self._tools
 
-    def expert(self, task: Task) -> Policy:
-        """Replies what is right, turn by turn."""
+    def expert(self, task: Task) -> Policy | None:
+        """Replies what is right, turn by turn; None for what a person asked."""
+        if ASKED in task.options:
+            return None
         case = self.case(task)
         replies = iter([right_reply(turn, self.offered(case)) for turn in case.turns])
         return lambda observation: next(replies, NOTHING_FITS)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         super().reset(seed=seed)
-        split = check_split((options or {}).get("split", "train"))
+        split, asked = check_split((options or {}).get("split", "train")), (options or {}).get(ASKED)
         number = seed if seed is not None else int(self.np_random.integers(2**31))
-        self._case = self._choose(split, number)
+        self._known = asked is None
+        self._case = self._choose(split, number) if asked is None else self._unknown(asked)
         self._turn, self._right, self._strict = 0, 0, True
         tools = self.offered(self._case)
         usual = self._case.instructions or (CALL_INSTRUCTIONS if tools else ANSWER_INSTRUCTIONS)
@@ -119,7 +151,8 @@ class RequestsEnvironment(LanguageEnvironment):
     def step(self, action: str) -> StepResult:
         text = check_action(self.name, action, self._case is not None)
         case = cast("Case", self._case)
-        strict, lenient = self._judge(case.turns[self._turn], text, self.offered(case))
+        turn, tools = case.turns[self._turn], self.offered(case)
+        strict, lenient = self._judge(turn, text, tools) if self._known else (False, False)
         self._right += lenient
         self._strict &= strict
         self._turn += 1
@@ -146,6 +179,11 @@ class RequestsEnvironment(LanguageEnvironment):
             near = words_in_common(text, turn.words) >= self.alike
             return near, near
         return text.strip() == turn.words, _loose(text) == _loose(turn.words)
+
+    def _unknown(self, turns: Sequence[str]) -> Case:
+        """What a person asked, told what the file's requests are told."""
+        usual = next((case for cases in self.requests.cases.values() for case in cases), None)
+        return Case("asked", tuple(map(Turn, turns)), usual.instructions if usual is not None else "")
 
     def _choose(self, split: Split, number: int) -> Case:
         cases = self.requests.cases[split]

@@ -346,6 +346,8 @@ def _released_reason(candidate: Candidate, checks: Sequence[SkillCheck], withdra
     gains = [check.detail for check in checks if check.rule == "gain"]
     kept = [check for check in checks if check.rule != "gain"]
     parts = list(gains)
+    if said := candidate.evidence.get("corrections"):
+        parts.append(f"{said}.")
     if candidate.change == "consolidation" and candidate.skill not in {check.skill for check in checks}:
         parts.append(f"{candidate.skill} has no tasks to be measured by.")
     if withdrawn:

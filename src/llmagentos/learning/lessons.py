@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
@@ -75,9 +76,14 @@ class Lessons:
         kept: Sequence[LanguageEnvironment],
         *,
         replays: bool = True,
+        from_people: bool = False,
     ) -> None:
-        """`env` is None for a learner that practises nothing; `kept` are the environments of the skills to be kept."""
+        """`env` is None for a learner that practises nothing; `kept` are the environments of the skills to be kept.
+
+        `from_people` leaves experts out: only what people corrected or showed is demonstrated.
+        """
         self._services, self._env, self._seed, self._kept, self._replays = services, env, seed, kept, replays
+        self._from_people = from_people
         self._stored: dict[str, list[Transcript]] = {}
         self.rests_on: set[str] = set()
         """Identifiers of stored episodes and feedback that were given out: what the weights rest on."""
@@ -156,6 +162,8 @@ class Lessons:
             return _some(self._corrected(""), count, seed)
         brief = brief or self._brief(self.env)
         people = self._as_told(self._corrected(self.env.skill), brief)
+        if self._from_people:
+            return _some(people, count, seed)
         played = self._played(self.env, count - min(len(people), count // 2), seed, brief)
         shown = [episode.transcript for episode in played if episode.success]
         if not shown and not people and played:
@@ -163,6 +171,19 @@ class Lessons:
         if not shown:
             return _some(people, count, seed)
         return _some(people, count - len(shown), seed) + shown
+
+    def repeated(self, adapters: Sequence[FusedAdapter | None], count: int) -> tuple[list[int], int]:
+        """How many of at most `count` demonstrations each adapter (None is the bare base) ends as they end, token by
+        token, and of how many."""
+        shown, engine = self.demonstrations(count, 0), self._services.engine
+        found = []
+        for adapter in adapters:
+            with ExitStack() as served:
+                name = served.enter_context(engine.serving(new_id("repeating"), adapter)) if adapter else None
+                answers = [engine.submit(_last_reply(one, name)) for one in shown]
+                said = [answer.result().tokens for answer in answers]
+            found.append(sum(one.segments[-1].tokens == tokens for one, tokens in zip(shown, said, strict=True)))
+        return found, len(shown)
 
     def preferences(self, count: int, seed: int) -> list[tuple[Transcript, Transcript]]:
         """Pairs of what should have been said and what was."""
@@ -294,6 +315,12 @@ def _failed_expert(skill: str, played: Sequence[Episode]) -> str:
         f"None of {len(played)} runs of the expert of {skill} succeeded. The first one said: {why} "
         f"Mend expert(task), or learn from own runs: llmagentos learn '{skill}' --learner policy-gradient"
     )
+
+
+def _last_reply(shown: Transcript, adapter: str | None) -> GenerationRequest:
+    """Asks an adapter for what a transcript ends with, greedily and no longer than that."""
+    prompt = tuple(token for segment in shown.segments[:-1] for token in segment.tokens)
+    return GenerationRequest(prompt, Sampling(max_tokens=len(shown.segments[-1].tokens)), adapter)
 
 
 def _some(found: list[T], count: int, seed: int) -> list[T]:

@@ -39,6 +39,9 @@ class Prospect:
     reason: str
     played: bool = True
     """Whether `success` was measured: conversations have no tasks."""
+    corrected: int = 0
+    """Corrections of people that nothing was learned from yet, where they are what would be learned: worth it however
+    little is gained."""
 
     @property
     def gain(self) -> float:
@@ -83,16 +86,28 @@ def assess(
 def conversations(name: str, unheeded: int) -> Prospect:
     """What people corrected in conversations of no skill: nobody can play it, and a person asked for it."""
     reason = f"people corrected {unheeded} conversation{'s' * (unheeded > 1)} that nothing was learned from yet"
-    return Prospect(name, 0.0, A_WORD * unheeded, "imitation", reason, played=False)
+    return Prospect(name, 0.0, A_WORD * unheeded, "imitation", reason, played=False, corrected=unheeded)
+
+
+def heeding(prospect: Prospect, unheeded: int) -> Prospect:
+    """The prospect of a live skill whose runs people corrected: of learning that alone, where it promises as much."""
+    hope = replace(
+        prospect,
+        ceiling=min(1.0, prospect.success + A_WORD * unheeded),
+        learner="imitation",
+        reason=f"people corrected {unheeded} of its runs that nothing was learned from yet",
+        corrected=unheeded,
+    )
+    return hope if unheeded and (hope.gain >= prospect.gain or prospect.gain < WORTH_IT) else prospect
 
 
 def best_of(prospects: Sequence[Prospect], whole: Sequence[str] = ()) -> Prospect | None:
     """The prospect with the largest expected gain, where one is worth learning.
 
-    Else what people corrected in conversations. Else of the skills that are learned and told their `whole` prompt the
+    Else what people corrected. Else of the skills that are learned and told their `whole` prompt the
     one that succeeds most often: without the prompt its runs are shorter.
     """
-    worth = [one for one in prospects if one.gain >= WORTH_IT] or [one for one in prospects if not one.played]
+    worth = [one for one in prospects if one.gain >= WORTH_IT] or [one for one in prospects if one.corrected]
     if worth:
         return max(worth, key=lambda one: one.gain)
     sure = [one for one in prospects if one.skill in whole and one.success >= SURE]

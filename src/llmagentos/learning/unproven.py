@@ -1,21 +1,43 @@
-"""What was learned and not proven: where the gate saw a gain that could be chance, the next learning goes on there.
+"""What was learned and not taken over: where the next learning of the skill goes on from it.
 
-In: candidates and their verdicts. Out: the one to go on from, and how often that skill was tried from a release.
-It does not know how anything is learned or judged.
+In: candidates and their verdicts. Out: the one to go on from, what it lost, and how often that skill was tried from a
+release. It does not know how anything is learned or judged.
+
+Two kinds of refusal leave something to go on from. The gain could be chance: more learning shows what it is. Or it is
+sure, and a skill that the same adapter serves lost by it: replaying that skill more than others brings it back, for as
+long as every round loses less than the one before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmagentos.records.release import Candidate, Verdict
+from llmagentos.learning.tempering import TEMPERED
+from llmagentos.records.release import Candidate, SkillCheck, Verdict
+
+AFTER = "after"
+"""In a candidate's evidence: the refused one that it went on from."""
+MORE = 2
+"""Times more that a skill which lost is replayed, beside the once of every kept skill."""
 
 
-def unproven(tried: Sequence[Candidate], verdicts: Sequence[Verdict]) -> Candidate | None:
-    """The last of `tried`, oldest first, if it was refused for nothing but a gain that was not sure."""
+def unproven(tried: Sequence[Candidate], verdicts: Sequence[Verdict], kept: Sequence[str] = ()) -> Candidate | None:
+    """What learning goes on from after the candidates `tried`, oldest first; None where it begins anew.
+
+    That is the last one, if it was refused for nothing but a gain that was not sure. Else the last one, or the whole of
+    which it is a part, if that surely gained and took something only from skills that are `kept` by the same adapter.
+    """
     said = {verdict.candidate: verdict for verdict in verdicts}
-    verdict = said.get(tried[-1].id) if tried else None
-    return tried[-1] if verdict is not None and _promises(verdict) else None
+    if not tried:
+        return None
+    last = tried[-1]
+    if last.id in said and _promises(said[last.id]):
+        return last
+    whole = [one for one in tried if one.id == _note(last, TEMPERED, "from")]
+    for one in (last, *whole):
+        if one.id in said and set(harmed(said[one.id])) <= set(kept) and _heals(one, said):
+            return one
+    return None
 
 
 def tried_from(release: str, skill: str, learner: str, candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -24,11 +46,47 @@ def tried_from(release: str, skill: str, learner: str, candidates: Sequence[Cand
     return [one for one in candidates if (one.parent, one.skill, one.learner, one.change) == wanted]
 
 
+def harmed(verdict: Verdict) -> list[str]:
+    """Kept skills that a candidate took something from."""
+    return list(dict.fromkeys(check.skill for check in _kept(verdict) if not check.passed))
+
+
 def _promises(verdict: Verdict) -> bool:
     """Whether a refused candidate gained, if not surely, and took nothing from any kept skill."""
-    gains = [check for check in verdict.checks if check.rule == "gain"]
-    kept = [check for check in verdict.checks if check.rule != "gain"]
-    moved, budget = verdict.divergence, verdict.divergence_budget
-    near = moved is None or budget is None or moved <= budget
+    gains = _gains(verdict)
     gained = bool(gains) and all(check.difference.estimate > 0 for check in gains)
-    return not verdict.released and gained and near and all(check.passed for check in kept)
+    return not verdict.released and gained and _near(verdict) and not harmed(verdict)
+
+
+def _heals(candidate: Candidate, said: dict[str, Verdict]) -> bool:
+    """Whether a refused candidate surely gained, and lost less than the one that it went on from."""
+    verdict, before = said[candidate.id], said.get(str(candidate.evidence.get(AFTER, "")))
+    gains = _gains(verdict)
+    gained = bool(gains) and all(check.passed for check in gains)
+    less = before is None or not harmed(before) or _loss(verdict) < _loss(before)
+    return not verdict.released and gained and _near(verdict) and less
+
+
+def _gains(verdict: Verdict) -> list[SkillCheck]:
+    return [check for check in verdict.checks if check.rule == "gain"]
+
+
+def _kept(verdict: Verdict) -> list[SkillCheck]:
+    return [check for check in verdict.checks if check.rule != "gain"]
+
+
+def _loss(verdict: Verdict) -> float:
+    """The largest loss of a kept skill, a share of its tasks."""
+    return max((-check.difference.estimate for check in _kept(verdict)), default=0.0)
+
+
+def _near(verdict: Verdict) -> bool:
+    """Whether it stayed within the divergence budget."""
+    moved, budget = verdict.divergence, verdict.divergence_budget
+    return moved is None or budget is None or moved <= budget
+
+
+def _note(candidate: Candidate, name: str, key: str) -> str:
+    """A text in a candidate's evidence; "" where it says nothing of that."""
+    noted = candidate.evidence.get(name)
+    return str(noted.get(key, "")) if isinstance(noted, dict) else ""

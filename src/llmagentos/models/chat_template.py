@@ -64,6 +64,8 @@ def message_origin(message: Message) -> SegmentOrigin:
     """Origin of a message's tokens: never one that may enter a loss."""
     if message.role == "tool":
         return "tool"
+    if message.role == "assistant":
+        return "history"
     return "environment" if message.outside else "prompt"
 
 
@@ -92,6 +94,9 @@ class ChatMLFrame:
             before = CHATML_START + (self.tool_open if tool else f"{message.role}\n")
             after = (self.tool_close if tool else "") + f"{CHATML_END}\n"
             pieces = (Piece(before, True), Piece(message.content, False), Piece(after, True))
+            if message.role == "assistant":  # its turn is opened as that of a reply is
+                turns.append(Turn("prompt", pieces[:1]))
+                pieces = pieces[1:]
             turns.append(Turn(message_origin(message), pieces))
         if reply:
             turns.append(Turn("prompt", (Piece(f"{CHATML_START}assistant\n", True),)))
@@ -255,7 +260,7 @@ def _chatml_with_tools(template: JinjaChat) -> ChatMLFrame:
 
 def _strictest(messages: Sequence[Message]) -> SegmentOrigin:
     origins = {message_origin(message) for message in messages}
-    return next((origin for origin in ("tool", "environment") if origin in origins), "prompt")
+    return next((origin for origin in ("tool", "environment", "history") if origin in origins), "prompt")
 
 
 def _check_roles(messages: Sequence[Message]) -> None:

@@ -13,8 +13,9 @@ from typing import Literal, TypeAlias
 
 from llmagentos.records.generation import Grammar
 
-SegmentOrigin: TypeAlias = Literal["prompt", "sampled", "demonstration", "tool", "environment"]
-"""Who produced the tokens. Only `sampled` and `demonstration` may ever enter a loss."""
+SegmentOrigin: TypeAlias = Literal["prompt", "sampled", "demonstration", "history", "tool", "environment"]
+"""Who produced the tokens; `history` is what the assistant said before, told as part of a prompt. Only `sampled` and
+`demonstration` may ever enter a loss."""
 
 TRAINABLE: frozenset[str] = frozenset({"sampled", "demonstration"})
 
@@ -32,7 +33,7 @@ class Segment:
 
     def read_only(self) -> Segment:
         """The same tokens where they may never train."""
-        return Segment("prompt", self.tokens) if self.origin in TRAINABLE else self
+        return Segment("history", self.tokens) if self.origin in TRAINABLE else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,6 @@ class Transcript:
 
 
 def opened(segments: Sequence[Segment]) -> int:
-    """Tokens before the model first spoke: how a run opens."""
-    before = takewhile(lambda segment: segment.origin not in TRAINABLE, segments)
+    """Tokens before the model first spoke, here or in what it is told: how a run opens."""
+    before = takewhile(lambda segment: segment.origin not in TRAINABLE and segment.origin != "history", segments)
     return sum(len(segment.tokens) for segment in before)

@@ -42,6 +42,12 @@ def adapter_of(artefacts: Iterable[Artefact], skill: str, read: Read) -> str:
     return next((route.adapter for route in routes if route.skill == skill), SHARED)
 
 
+def digest_of(artefacts: Sequence[Artefact], skill: str, read: Read) -> str | None:
+    """Digest of the adapter that `adapter_of` names, under which an engine serves it too; None for the bare base."""
+    found = latest(artefacts).get(adapter_of(artefacts, skill, read))
+    return found.digest if found is not None else None
+
+
 def routed(artefacts: Iterable[Artefact], read: Read) -> set[str]:
     """Skills that have routes."""
     return {route.skill for route in _routes(latest(artefacts), read)}
