@@ -33,7 +33,7 @@ from llmagentos.learning.strategy import (
     time_to_look,
 )
 from llmagentos.learning.tempering import between, only_harmed, share_of, tempered
-from llmagentos.learning.unproven import AFTER, MORE, harmed, tried_from, unproven
+from llmagentos.learning.unproven import AFTER, Tried
 from llmagentos.learning.worked import check_tasks, expert_runs, has_expert, prompt_share, same_prompt
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.models.torch_engine import TorchEngine
@@ -41,7 +41,7 @@ from llmagentos.places import Place, Places
 from llmagentos.players import Players
 from llmagentos.records.episode import Episode
 from llmagentos.records.progress import Progress
-from llmagentos.records.release import Candidate, ChangeKind, Release, Verdict
+from llmagentos.records.release import Candidate, Release, Verdict
 from llmagentos.records.task import Split
 from llmagentos.releases.prompts import brief_of
 from llmagentos.releases.routes import SHARED
@@ -105,7 +105,7 @@ class Cycle:
         self.settings = settings or CycleSettings()
         self.rollouts = Rollouts(parts.kernel)
         self.players = Players(parts.engine, parts.store, parts.releases, parts.settings, parts.make_environment)
-        self.places = Places(self.players)
+        self.places, self.tried = Places(self.players), Tried(parts.releases)
         self._judging = Judging(self.players, self.rollouts, self.settings)
 
     # Looking.
@@ -119,14 +119,8 @@ class Cycle:
 
     def unheeded(self, skill: str = "") -> set[str]:
         """Corrected runs of a skill, or conversations, that no candidate of `heed` and no release rests on yet."""
-        releases = self.parts.releases
-        live = {verdict.candidate for verdict in releases.verdicts() if verdict.released}
-        tried = [
-            one.episodes
-            for one in releases.candidates()
-            if one.id in live or (one.change, one.skill) == ("consolidation", skill or CONVERSATIONS)
-        ]
-        return {run.id for run in self._runs_of(skill, by_people=True)}.difference(*tried)
+        heeded = self.tried.rested_on(skill or CONVERSATIONS)
+        return {run.id for run in self._runs_of(skill, by_people=True)} - heeded
 
     def evaluate(
         self,
@@ -183,12 +177,14 @@ class Cycle:
         else:
             place = self.places.find(env, live, learner.name)
         start = place.start
-        candidate = self._waiting(env.skill, learner.name, live, "improvement")
+        candidate = self.tried.waiting(env.skill, learner.name, live, "improvement")
         if candidate is None:
-            tried = tried_from(live.id, env.skill, learner.name, self.parts.releases.candidates())
-            earlier = self._unproven(tried, place, on_progress)
-            start = self.players.candidate_adapter(earlier) if earlier else start
-            fresh = seed + len(tried)
+            earlier, why = self.tried.unproven(env.skill, learner.name, live, place.kept)
+            if earlier is not None:
+                note = f"from what was learned and not proven: {why}"
+                on_progress(Progress(f"going on: {env.skill}", 1, 1, note=note))
+                start = self.players.candidate_adapter(earlier)
+            fresh = seed + len(self.tried.tried(env.skill, learner.name, live))
             on_progress(Progress(f"a place for {env.skill}", 1, 1, note=f"{env.skill} is learned {place.note}."))
             candidate = self.teach(
                 env, learner, start, minutes=minutes, seed=fresh, place=place, after=earlier, on_progress=on_progress
@@ -205,32 +201,6 @@ class Cycle:
         on_progress(Progress(f"tempering: {env.skill}", 1, 1, note=f"{verdict.reason} Trying {share:.0%} of the step."))
         milder = tempered(candidate, part, share, self.players.store_adapter)
         return self.decide(self._abstaining(env, milder, on_progress), on_progress=on_progress)
-
-    def _unproven(self, tried: Sequence[Candidate], place: Place, show: OnProgress) -> Candidate | None:
-        """The earlier try that learning goes on from, if there is one whose data nobody has withdrawn."""
-        verdicts = self.parts.releases.verdicts()
-        found = unproven(tried, verdicts, place.kept)
-        if found is None or self.parts.releases.rests_on_withdrawn(found):
-            return None
-        reason = next(verdict.reason for verdict in verdicts if verdict.candidate == found.id)
-        show(Progress(f"going on: {found.skill}", 1, 1, note=f"from what was learned and not proven: {reason}"))
-        return found
-
-    def _harmed(self, after: Candidate | None) -> list[str]:
-        """Skills that an earlier try took something from, as often as they are replayed more than others."""
-        verdict = next((one for one in self.parts.releases.verdicts() if after and one.candidate == after.id), None)
-        return MORE * harmed(verdict) if verdict is not None else []
-
-    def _waiting(self, skill: str, learner: str, live: Release, change: ChangeKind) -> Candidate | None:
-        """A candidate that was learned from the live release and not judged, because somebody interrupted the gate.
-
-        One whose data was withdrawn since could never go live, and is left where it is.
-        """
-        for candidate in self.parts.releases.open_candidates():
-            made = (candidate.skill, candidate.learner, candidate.parent, candidate.change)
-            if made == (skill, learner, live.id, change) and not self.parts.releases.rests_on_withdrawn(candidate):
-                return candidate
-        return None
 
     def choose(
         self,
@@ -319,7 +289,7 @@ class Cycle:
         live = self.parts.releases.live()
         checkpoint = self._checkpoint(f"{env.skill}-{learner.name}-{live.id}-{seed}")
         place = place or self.places.find(env, live, learner.name)
-        kept = [self.players.environment(skill) for skill in (*place.kept, *self._harmed(after))]
+        kept = [self.players.environment(skill) for skill in (*place.kept, *self.tried.harmed(after))]
         source = Lessons(self._services(live, place.adapter), env, seed, kept, replays=replay)
         context = self._context(env.skill, minutes, seed, checkpoint, source)
         made = self.places.settled(env, self._work(learner, start, context, on_progress), place, live)
@@ -406,7 +376,7 @@ class Cycle:
         One that was made before, and whose gate somebody interrupted, is given again.
         """
         live = self.parts.releases.to_learn_from()
-        if waiting := self._waiting(name, learner.name, live, "consolidation"):
+        if waiting := self.tried.waiting(name, learner.name, live, "consolidation"):
             return waiting
         place = place or self.places.shared(live)
         checkpoint = self._checkpoint(f"{name}-{place.adapter}-{live.id}")

@@ -11,14 +11,63 @@ long as every round loses less than the one before.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from llmagentos.learning.tempering import TEMPERED
-from llmagentos.records.release import Candidate, SkillCheck, Verdict
+from llmagentos.records.release import Candidate, ChangeKind, Release, SkillCheck, Verdict
+
+if TYPE_CHECKING:
+    from llmagentos.releases.registry import Releases
 
 AFTER = "after"
 """In a candidate's evidence: the refused one that it went on from."""
 MORE = 2
 """Times more that a skill which lost is replayed, beside the once of every kept skill."""
+
+
+class Tried:
+    """What was tried before in one home."""
+
+    def __init__(self, releases: Releases) -> None:
+        self._releases = releases
+
+    def tried(self, skill: str, learner: str, live: Release) -> list[Candidate]:
+        """What a learner made of a release for a skill, oldest first."""
+        return tried_from(live.id, skill, learner, self._releases.candidates())
+
+    def unproven(self, skill: str, learner: str, live: Release, kept: Sequence[str]) -> tuple[Candidate | None, str]:
+        """The earlier try that learning goes on from, and why it was refused; none whose data was withdrawn."""
+        verdicts = self._releases.verdicts()
+        found = unproven(self.tried(skill, learner, live), verdicts, kept)
+        if found is None or self._releases.rests_on_withdrawn(found):
+            return None, ""
+        return found, next(verdict.reason for verdict in verdicts if verdict.candidate == found.id)
+
+    def harmed(self, after: Candidate | None) -> list[str]:
+        """Skills that an earlier try took something from, each as often as it is replayed more than others."""
+        verdicts = self._releases.verdicts() if after is not None else []
+        return next((MORE * harmed(one) for one in verdicts if after is not None and one.candidate == after.id), [])
+
+    def waiting(self, skill: str, learner: str, live: Release, change: ChangeKind) -> Candidate | None:
+        """A candidate that was learned from the live release and not judged, because somebody interrupted the gate.
+
+        One whose data was withdrawn since could never go live, and is left where it is.
+        """
+        for candidate in self._releases.open_candidates():
+            made = (candidate.skill, candidate.learner, candidate.parent, candidate.change)
+            if made == (skill, learner, live.id, change) and not self._releases.rests_on_withdrawn(candidate):
+                return candidate
+        return None
+
+    def rested_on(self, skill: str) -> set[str]:
+        """Runs that a release rests on, or a consolidation of `skill`, released or not."""
+        released = {verdict.candidate for verdict in self._releases.verdicts() if verdict.released}
+        found = [
+            one.episodes
+            for one in self._releases.candidates()
+            if one.id in released or (one.change, one.skill) == ("consolidation", skill)
+        ]
+        return set().union(*found)
 
 
 def unproven(tried: Sequence[Candidate], verdicts: Sequence[Verdict], kept: Sequence[str] = ()) -> Candidate | None:

@@ -93,11 +93,11 @@ class ChatMLFrame:
             tool = message.role == "tool"
             before = CHATML_START + (self.tool_open if tool else f"{message.role}\n")
             after = (self.tool_close if tool else "") + f"{CHATML_END}\n"
-            pieces = (Piece(before, True), Piece(message.content, False), Piece(after, True))
+            opens, said = Piece(before, True), (Piece(message.content, False), Piece(after, True))
             if message.role == "assistant":  # its turn is opened as that of a reply is
-                turns.append(Turn("prompt", pieces[:1]))
-                pieces = pieces[1:]
-            turns.append(Turn(message_origin(message), pieces))
+                turns += [Turn("prompt", (opens,)), Turn(message_origin(message), said)]
+            else:
+                turns.append(Turn(message_origin(message), (opens, *said)))
         if reply:
             turns.append(Turn("prompt", (Piece(f"{CHATML_START}assistant\n", True),)))
         return turns
