@@ -40,6 +40,7 @@ from llmagentos.models.torch_engine import TorchEngine
 from llmagentos.places import Place, Places
 from llmagentos.players import Players
 from llmagentos.records.episode import Episode
+from llmagentos.records.identity import Origin
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Candidate, Release, Verdict
 from llmagentos.records.task import Split
@@ -346,7 +347,8 @@ class Cycle:
             )
         name = skill or CONVERSATIONS
         on_progress(Progress(f"a place for {name}", 1, 1, note=f"Corrections are learned {place.note}.{more}"))
-        candidate = self._consolidate(name, Imitation(for_few(count)), minutes, on_progress, place, env)
+        learner = Imitation(for_few(count, further=place.further))
+        candidate = self._consolidate(name, learner, minutes, on_progress, place, env)
         return self.decide(candidate, on_progress=on_progress)
 
     def _conversations(self, live: Release) -> tuple[Place, int, str]:
@@ -379,10 +381,11 @@ class Cycle:
         if waiting := self.tried.waiting(name, learner.name, live, "consolidation"):
             return waiting
         place = place or self.places.shared(live)
-        checkpoint = self._checkpoint(f"{name}-{place.adapter}-{live.id}")
+        seed = self.tried.refused(name)
+        checkpoint = self._checkpoint(f"{name}-{place.adapter}-{live.id}-{seed}")
         kept = [*([env] if env else []), *(self.players.environment(skill) for skill in place.kept)]
-        source = Lessons(self._services(live, place.adapter), env, 0, kept, from_people=True)
-        context = replace(self._context(name, minutes, 0, checkpoint, source), documents=texts)
+        source = Lessons(self._services(live, place.adapter), env, seed, kept, from_people=True)
+        context = replace(self._context(name, minutes, seed, checkpoint, source), documents=texts)
         made = self._work(learner, place.start, context, show)
         artefacts = tuple(replace(one, name=place.adapter) for one in made.artefacts)
         rests_on = tuple(sorted(source.rests_on))
@@ -397,8 +400,7 @@ class Cycle:
 
     def _repeating(self, candidate: Candidate, place: Place, source: Lessons, show: OnProgress) -> Candidate:
         """The candidate with how many corrected replies it gives as corrected, and how many its start gave."""
-        adapters = (place.start, self.players.candidate_adapter(candidate))
-        (before, now), count = source.repeated(adapters, REPEATED)
+        (before, now), count = source.repeated((place.start, self.players.candidate_adapter(candidate)), REPEATED)
         said = f"{now} of {count} corrected replies are given as corrected now, before it were {before}"
         show(Progress(f"corrections: {candidate.skill}", 1, 1, note=f"{said}."))
         return replace(candidate, evidence={**candidate.evidence, "corrections": said})
@@ -437,8 +439,9 @@ class Cycle:
 
     def _runs_of(self, skill: str, *, by_people: bool) -> list[Episode]:
         """Stored successful training runs of a skill: corrected or shown by people, or the agent's own."""
-        found = self.parts.episodes.select(skill=skill, split="train", success=True, limit=512)
-        return [episode for episode in found if (episode.origin == "person") == by_people]
+        origin: Origin = "person" if by_people else "own"
+        limit = None if by_people else 512  # own runs are many, and would push what people said out of any limit
+        return self.parts.episodes.select(skill=skill, split="train", success=True, origin=origin, limit=limit)
 
     def _services(self, live: Release, adapter: str = SHARED) -> LessonServices:
         """`adapter` is the one that learns: of conversations it is given those that it answers."""

@@ -50,9 +50,11 @@ def test_episodes_are_selected_by_every_condition(episodes: Episodes) -> None:
             episode(1, "A-v0", success=True, lenient=True, release="r1", labels={"run": "1", "kind": "expert"}),
             episode(2, "A-v0", "gate", release="r1", labels={"run": "1"}),
             episode(3, "A-v0", "train", "special", success=True, lenient=True, release="r2"),
-            episode(4, "B-v0", "report", labels={"run": "2"}),
+            episode(4, "B-v0", "report", labels={"run": "2"}, origin="person"),
         ]
     )
+    assert identifiers(episodes.select(origin="person")) == ["ep_4"]
+    assert identifiers(episodes.select(origin="own", limit=1)) == ["ep_3"]
     assert identifiers(episodes.select(environment="A-v0")) == ["ep_3", "ep_2", "ep_1"]
     assert identifiers(episodes.select(environment="A-v0", newest=False, limit=2)) == ["ep_1", "ep_2"]
     assert identifiers(episodes.select(skill="A-v0")) == ["ep_2", "ep_1"]

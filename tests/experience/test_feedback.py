@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,7 @@ def test_corrected_answer_of_a_skill_is_taken_over_although_no_score_moves(
     with pytest.raises(LearningError, match=f"corrected a run of {re.escape(skill)} yet"):
         cycle.heed(1, skill=skill)
     sharply = ImitationSettings(AdapterSettings(4, 8.0, 1e-2), batch=1, pool=1, limit=40)
-    monkeypatch.setattr("llmagentos.learning.language.imitation.for_few", lambda count: sharply)
+    monkeypatch.setattr("llmagentos.learning.language.imitation.for_few", lambda count, further: sharply)
     answer = agent.ask(skill, "a lamp, please, number 3")
     assert answer.text == "open"
     given = agent.give_feedback(answer, "correction", "on")
@@ -186,6 +187,15 @@ def test_corrected_answer_of_a_skill_is_taken_over_although_no_score_moves(
     assert agent.ask(skill, "the door of house 7000").text == "open", "beside it the skill was replayed"
     assert not cycle.unheeded(skill)
     assert system.withdraw_feedback(given.id, "wrong after all") == [system.releases.live().id]
+
+
+def test_own_runs_never_push_out_what_people_said(system: AgentOS) -> None:
+    run = played(system)
+    given = system.give_feedback(run.id, "correction", "17")
+    own = [replace(run, id=f"own_{n}", success=True, lenient=True, process="") for n in range(600)]
+    system.episodes.add_many(own)
+    assert system.cycle.unheeded(SKILL) == {given.shown}
+    assert len(system.cycle._runs_of(SKILL, by_people=False)) == 512
 
 
 def test_held_out_request_is_not_learned_from_by_correcting_it(system: AgentOS, tmp_path: Path) -> None:

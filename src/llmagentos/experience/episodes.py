@@ -12,6 +12,7 @@ from pathlib import Path
 from llmagentos.errors import NotFoundError
 from llmagentos.experience.encoding import decode, encode
 from llmagentos.records.episode import Episode
+from llmagentos.records.identity import Origin
 from llmagentos.records.task import Split
 from llmagentos.store.journal import encode_json
 from llmagentos.store.rows import EpisodeFilter, EpisodeRow
@@ -49,6 +50,7 @@ class Episodes:
         split: Split | None = None,
         success: bool | None = None,
         release: str | None = None,
+        origin: Origin | None = None,
         labels: Mapping[str, str] | None = None,
         limit: int | None = None,
         newest: bool = True,
@@ -57,7 +59,7 @@ class Episodes:
 
         An episode matches `labels` when it carries each of them with that value.
         """
-        where = EpisodeFilter(skill, environment, split, success, release, labels=labels)
+        where = EpisodeFilter(skill, environment, split, success, release, origin=origin, labels=labels)
         rows = self._table.select(where, limit=limit, newest=newest)
         return [decode(row.format, row.body) for row in rows]
 

@@ -10,6 +10,7 @@ long as every round loses less than the one before.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 AFTER = "after"
 """In a candidate's evidence: the refused one that it went on from."""
+TRIES = 2
+"""How often corrections are learned that the gate refuses: with other replayed runs each time."""
 MORE = 2
 """Times more that a skill which lost is replayed, beside the once of every kept skill."""
 
@@ -60,14 +63,20 @@ class Tried:
         return None
 
     def rested_on(self, skill: str) -> set[str]:
-        """Runs that a release rests on, or a consolidation of `skill`, released or not."""
+        """Runs that a release rests on, or that consolidations of `skill` were refused with as often as is tried."""
         released = {verdict.candidate for verdict in self._releases.verdicts() if verdict.released}
-        found = [
-            one.episodes
-            for one in self._releases.candidates()
-            if one.id in released or (one.change, one.skill) == ("consolidation", skill)
-        ]
-        return set().union(*found)
+        found = {run for one in self._releases.candidates() if one.id in released for run in one.episodes}
+        times = Counter(run for one in self._consolidations(skill) for run in one.episodes)
+        return found | {run for run, count in times.items() if count >= TRIES}
+
+    def refused(self, skill: str) -> int:
+        """Consolidations of `skill` that did not go live."""
+        released = {verdict.candidate for verdict in self._releases.verdicts() if verdict.released}
+        return sum(one.id not in released for one in self._consolidations(skill))
+
+    def _consolidations(self, skill: str) -> list[Candidate]:
+        made = self._releases.candidates()
+        return [one for one in made if (one.change, one.skill) == ("consolidation", skill)]
 
 
 def unproven(tried: Sequence[Candidate], verdicts: Sequence[Verdict], kept: Sequence[str] = ()) -> Candidate | None:

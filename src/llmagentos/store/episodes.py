@@ -117,7 +117,7 @@ _COLUMNS = tuple(name for name in EpisodeRow.__dataclass_fields__ if name not in
 
 def _condition(where: EpisodeFilter) -> ColumnElement[bool]:
     conditions: list[ColumnElement[bool]] = [episodes.c.withdrawn.is_(None)]
-    for name in ("skill", "environment", "split", "success", "release", "owner"):
+    for name in ("skill", "environment", "split", "success", "release", "owner", "origin"):
         wanted = getattr(where, name)
         if wanted is not None:
             conditions.append(episodes.c[name] == wanted)

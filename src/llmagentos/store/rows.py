@@ -47,5 +47,6 @@ class EpisodeFilter:
     success: bool | None = None
     release: str | None = None
     owner: str | None = None
+    origin: Origin | None = None
     labels: Mapping[str, str] | None = None
     """Every one of these labels with this value."""
