@@ -189,6 +189,20 @@ def test_corrected_answer_of_a_skill_is_taken_over_although_no_score_moves(
     assert system.withdraw_feedback(given.id, "wrong after all") == [system.releases.live().id]
 
 
+def test_what_people_called_good_is_replayed_beside_corrections_alone(system: AgentOS) -> None:
+    first, second = Agent(system=system).run(SKILL, tasks=2, sampling=Sampling(6)).episodes
+    corrected = system.give_feedback(first.id, "correction", "17")
+    liked = system.give_feedback(second.id, "good")
+    cycle, env = system.cycle, system.make_environment(SKILL)
+    services = cycle._services(system.releases.live())
+    alone = Lessons(services, env, 0, (), from_people=True)
+    (shown,) = alone.demonstrations(8, 0)
+    assert shown.segments[-1] == system.engine.renderer.force("17")
+    assert [one.tokens for one in alone.kept(1, 0)] == [second.transcript.tokens]
+    assert alone.rests_on == {corrected.shown, liked.id}
+    assert Lessons(services, env, 0, ()).kept(1, 0) == []
+
+
 def test_own_runs_never_push_out_what_people_said(system: AgentOS) -> None:
     run = played(system)
     given = system.give_feedback(run.id, "correction", "17")

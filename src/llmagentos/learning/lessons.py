@@ -249,8 +249,16 @@ class Lessons:
 
     @property
     def _said(self) -> list[Transcript]:
-        """Corrected conversations to be replayed; where nothing is replayed, nothing rests on them."""
-        return self._corrected("") if self._replays else []
+        """Corrected conversations to be replayed, and beside corrections of a skill what people called good of it;
+        where nothing is replayed, nothing rests on them."""
+        return self._corrected("") + self._liked if self._replays else []
+
+    @cached_property
+    def _liked(self) -> list[Transcript]:
+        found = self._services.judged(self.env.skill) if self._from_people and self._env is not None else []
+        liked = [one for one in found if one.feedback.kind == "good"]
+        self.rests_on |= {one.feedback.id for one in liked}
+        return self._as_told([one.said for one in liked], self._brief(self.env)) if liked else []
 
     @cached_property
     def _general(self) -> list[Transcript]:

@@ -1,0 +1,29 @@
+"""Requests that are corrected are of every kind and other ones than those in other words; seeds are concluded together."""
+
+from __future__ import annotations
+
+import random
+
+import corrections
+from measuring import JSON
+
+
+def test_requests_are_drawn_of_every_kind_with_the_tool_that_is_wanted() -> None:
+    requests = [{"text": f"{kind} {n}", "intent": kind} for kind in (*corrections.KINDS, "other") for n in range(9)]
+    drawn = corrections.Measured._drawn(requests, random.Random(0), 4)
+    assert len(dict(drawn)) == 4 * len(corrections.KINDS)
+    assert all(corrections.KINDS[text.split()[0]] == tool for text, tool in drawn)
+    assert drawn == corrections.Measured._drawn(requests, random.Random(0), 4)
+    assert drawn != corrections.Measured._drawn(requests, random.Random(1), 4)
+
+
+def test_seeds_are_concluded_together() -> None:
+    def stage(share: float, released: bool) -> JSON:
+        return {"corrected": share, "other words": share, "skill": 0.9, "minutes": 1.0, "released": released}
+
+    ways = ("before", *corrections.WAYS)
+    found = [dict.fromkeys(ways, stage(0.2, True)), {**dict.fromkeys(ways, stage(0.4, False))}]
+    concluded = corrections.show(found)
+    assert list(concluded) == list(ways)
+    assert concluded["corrections"]["other words"] == {"median": 0.3, "lowest": 0.2, "highest": 0.4}
+    assert (concluded["corrections"]["released"], concluded["corrections"]["seeds"]) == (1, 2)
