@@ -1,4 +1,4 @@
-"""Requests that are corrected are of every kind and other ones than those in other words; seeds are concluded together."""
+"""What is corrected is of every kind and not what is asked in other words; seeds are concluded together."""
 
 from __future__ import annotations
 
