@@ -401,7 +401,7 @@ class Cycle:
     def _repeating(self, candidate: Candidate, place: Place, source: Lessons, show: OnProgress) -> Candidate:
         """The candidate with how many corrected replies it gives as corrected, and how many its start gave."""
         (before, now), count = source.repeated((place.start, self.players.candidate_adapter(candidate)), REPEATED)
-        said = f"{now} of {count} corrected replies are given as corrected now, before it were {before}"
+        said = f"{now} of {count} corrected replies are given as corrected now, {before} before"
         show(Progress(f"corrections: {candidate.skill}", 1, 1, note=f"{said}."))
         return replace(candidate, evidence={**candidate.evidence, "corrections": said})
 

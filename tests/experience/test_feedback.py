@@ -180,7 +180,7 @@ def test_corrected_answer_of_a_skill_is_taken_over_although_no_score_moves(
     candidate = system.releases.candidates()[-1]
     assert (candidate.change, candidate.skill, candidate.episodes) == ("consolidation", skill, (given.shown,))
     assert verdict.released, verdict.reason
-    said = "1 of 1 corrected replies are given as corrected now, before it were 0."
+    said = "1 of 1 corrected replies are given as corrected now, 0 before."
     assert verdict.reason.startswith(f"{said} Kept: {skill}")
     assert any("imitation of what people corrected: 1 of its runs" in note for note in notes)
     assert agent.ask(skill, "a lamp, please, number 3").text == "on"
