@@ -119,7 +119,7 @@ class Cycle:
         return [s for s in live.skills if s not in tried and not brief_of(live.manifest.artefacts, s, read)]
 
     def unheeded(self, skill: str = "") -> set[str]:
-        """Corrected runs of a skill, or conversations, that no candidate of `heed` and no release rests on yet."""
+        """Corrected runs of a skill, or conversations, that `heed` has not learned yet."""
         heeded = self.tried.rested_on(skill or CONVERSATIONS)
         return {run.id for run in self._runs_of(skill, by_people=True)} - heeded
 

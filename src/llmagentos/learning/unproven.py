@@ -63,20 +63,23 @@ class Tried:
         return None
 
     def rested_on(self, skill: str) -> set[str]:
-        """Runs that a release rests on, or that consolidations of `skill` were refused with as often as is tried."""
-        released = {verdict.candidate for verdict in self._releases.verdicts() if verdict.released}
-        found = {run for one in self._releases.candidates() if one.id in released for run in one.episodes}
-        times = Counter(run for one in self._consolidations(skill) for run in one.episodes)
-        return found | {run for run, count in times.items() if count >= TRIES}
+        """Runs that a consolidation of `skill` went live with, or was refused with as often as is tried.
+
+        Another learner mixes a few runs into many: what it makes of them is not known.
+        """
+        live, refused = self._consolidations(skill)
+        times = Counter(run for one in refused for run in one.episodes)
+        return {run for one in live for run in one.episodes} | {run for run, count in times.items() if count >= TRIES}
 
     def refused(self, skill: str) -> int:
         """Consolidations of `skill` that did not go live."""
-        released = {verdict.candidate for verdict in self._releases.verdicts() if verdict.released}
-        return sum(one.id not in released for one in self._consolidations(skill))
+        return len(self._consolidations(skill)[1])
 
-    def _consolidations(self, skill: str) -> list[Candidate]:
-        made = self._releases.candidates()
-        return [one for one in made if (one.change, one.skill) == ("consolidation", skill)]
+    def _consolidations(self, skill: str) -> tuple[list[Candidate], list[Candidate]]:
+        """Those that went live, and those that did not."""
+        released = {verdict.candidate for verdict in self._releases.verdicts() if verdict.released}
+        made = [one for one in self._releases.candidates() if (one.change, one.skill) == ("consolidation", skill)]
+        return [one for one in made if one.id in released], [one for one in made if one.id not in released]
 
 
 def unproven(tried: Sequence[Candidate], verdicts: Sequence[Verdict], kept: Sequence[str] = ()) -> Candidate | None:

@@ -225,11 +225,12 @@ class Releases:
     def _record_lineage(self, candidate: Candidate, parent: Release) -> None:
         """New weights rest on their episodes and on all that they started from; a withdrawal starts from nothing.
 
-        Settings hold nothing of an episode, and the same ones may come back in any release.
+        Settings, and routes, which are made of how tasks open, hold nothing of an episode, and the same ones may come
+        back in any release.
         """
         inherited = () if candidate.change == "withdrawal" else parent.manifest.artefacts
         for artefact in candidate.artefacts:
-            if artefact.digest and artefact.kind != "settings":
+            if artefact.digest and artefact.kind not in ("settings", "router"):
                 self._table.insert_lineage(artefact.digest, candidate.episodes, [one.digest for one in inherited])
 
     def _refuse_withdrawn(self, candidate: Candidate, manifest: Manifest) -> None:
