@@ -110,8 +110,9 @@ def test_corrected_conversation_is_learned_by_the_adapter_that_answers_it(system
             given[key].append(system.give_feedback(episode.id, "correction", "it is dark").shown)
     assert agent.chat([*turns[:2], {"role": "user", "content": ASKED[DOOR][0]}], max_tokens=6).text == "on", "as begun"
     live, before = system.releases.live(), adapters(system)
+    answers = cycle.places.answering(live)
     for key, name in (("of a lamp", adapter_name(LIGHT)), ("of nothing known", SHARED)):
-        assert {cycle.places.answering(system.episodes.get(one), live) for one in given[key]} == {name}
+        assert {answers(system.episodes.get(one)) for one in given[key]} == {name}
     cycle.heed(30, on_progress=lambda event: notes.append(event.note))
     heeded = system.releases.candidates()[-1]
     assert heeded.episodes == tuple(sorted(given["of a lamp"]))

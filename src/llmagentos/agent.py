@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from llmagentos.environments.language import LanguageEnvironment
     from llmagentos.evaluation.metrics import SkillReport
     from llmagentos.kernel.handle import ProcessHandle
+    from llmagentos.kernel.rollouts import Policy
     from llmagentos.models.card import ModelCard
     from llmagentos.records.fact import FactChange
 
@@ -271,17 +272,14 @@ class Agent:
         feedback on it is what the next learning of the skill uses. `ConfigError` for a skill that has tasks of its own
         only, `KernelError` when the run ended without a reply.
         """
-        from llmagentos.kernel.rollouts import Policy, Rollouts
-        from llmagentos.records.process import Limits
+        from llmagentos.kernel.rollouts import Rollouts
 
         environment = self.environment_of(skill)
         task = environment.asked([request] if isinstance(request, str) else request)
         release, adapter = self.system.serving()
         if environment.skill in release.skills:
             adapter = digest_of(release.manifest.artefacts, environment.skill, self.system.store.blobs.get)
-        arguments, limits = self._react(release, environment.skill), Limits(steps=environment.most_steps)
-        sampling = Sampling(environment.reply_tokens, temperature)
-        policy = Policy(release.id, adapter, "react", arguments, sampling, limits)
+        policy = self._policy(environment, release, adapter, Sampling(environment.reply_tokens, temperature))
         (episode,) = Rollouts(self.system.kernel).play([task], policy, labels={"purpose": "asked"})
         if episode.outcome != "finished":
             raise KernelError(f"Run {episode.id} ended as {episode.outcome}: {episode.error or 'no reason recorded'}")
@@ -315,14 +313,12 @@ class Agent:
             name = what if isinstance(what, str) else self._own_environment("run a function")
             environment = self.environment_of(name)
             chosen = environment.tasks(split, tasks, seed)
-        limits = Limits(steps=environment.most_steps)
         if callable(what):
+            limits = Limits(steps=environment.most_steps)
             policy = Policy("", program="policy", arguments={"function": what}, limits=limits)
         else:
-            release, adapter = self.system.serving()
             settings = sampling or Sampling(max_tokens=environment.reply_tokens, seed=seed)
-            arguments = self._react(release, environment.skill) if program == "react" else {}
-            policy = Policy(release.id, adapter, program, arguments, settings, limits)
+            policy = self._policy(environment, *self.system.serving(), settings, program)
         rollouts = Rollouts(self.system.kernel)
         return Runs(tuple(rollouts.play(chosen, policy, stage=f"running {name}", on_progress=on_progress)))
 
@@ -331,6 +327,21 @@ class Agent:
         from llmagentos.players import environment_named
 
         return environment_named(skill, self.system.make_environment, self.system.store)
+
+    def _policy(
+        self,
+        environment: LanguageEnvironment,
+        release: Release,
+        adapter: str | None,
+        sampling: Sampling,
+        program: str = "react",
+    ) -> Policy:
+        """A release playing an environment by a program, with the environment's own limit of a run."""
+        from llmagentos.kernel.rollouts import Policy
+        from llmagentos.records.process import Limits
+
+        arguments = self._react(release, environment.skill) if program == "react" else {}
+        return Policy(release.id, adapter, program, arguments, sampling, Limits(steps=environment.most_steps))
 
     def _react(self, release: Release, skill: str = "", **arguments: JSON) -> dict[str, JSON]:
         read, constrained = self.system.store.blobs.get, self.system.settings.constrained

@@ -353,9 +353,9 @@ class Cycle:
 
     def _conversations(self, live: Release) -> tuple[Place, int, str]:
         """Where corrected conversations are learned next, how many there are, and what is left for later."""
-        unheeded, by_adapter = self.unheeded(), dict[str, list[str]]()
+        unheeded, by_adapter, answers = self.unheeded(), dict[str, list[str]](), self.places.answering(live)
         for run in self._runs_of("", by_people=True):
-            by_adapter.setdefault(self.places.answering(run, live), []).append(run.id)
+            by_adapter.setdefault(answers(run), []).append(run.id)
         new = {name: len(unheeded.intersection(runs)) for name, runs in by_adapter.items()}
         adapter = max(by_adapter, key=lambda name: (new[name], len(by_adapter[name])), default=SHARED)
         left = sum(new.values()) - new.get(adapter, 0)
@@ -448,7 +448,7 @@ class Cycle:
 
         def corrected(skill: str) -> list[Episode]:
             found = self._runs_of(skill, by_people=True)
-            return [run for run in found if skill or self.places.answering(run, live) == adapter]
+            return found if skill else self.places.answered(found, adapter, live)
 
         return LessonServices(
             engine=self.engine,

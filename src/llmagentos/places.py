@@ -11,7 +11,7 @@ of all other requests where those of a skill look like any.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -87,12 +87,24 @@ class Places:
         note = "in an adapter of its own" + (f", which begins as that of {like}" if like else "")
         return Place(adapter_name(skill), self.players.stored_adapter(digest) if digest else None, (), False, note)
 
-    def answering(self, run: Episode, live: Release) -> str:
-        """Name of the adapter that answers a conversation which opens as `run` did, corrected or not."""
+    def answering(self, live: Release) -> Callable[[Episode], str]:
+        """Says of a run, corrected or not, the name of the adapter that answers a conversation which opens like it."""
         artefacts, read = live.manifest.artefacts, self.players.store.blobs.get
-        router, opening = self.players.router(artefacts), run.transcript.tokens[: opened(run.transcript.segments)]
-        route = router.route(opening) if router is not None else None
-        return adapter_of(artefacts, route.skill, read) if route is not None else SHARED
+        router = self.players.router(artefacts)
+
+        def answers(run: Episode) -> str:
+            opening = run.transcript.tokens[: opened(run.transcript.segments)]
+            route = router.route(opening) if router is not None else None
+            return adapter_of(artefacts, route.skill, read) if route is not None else SHARED
+
+        return answers
+
+    def answered(self, runs: Sequence[Episode], adapter: str, live: Release) -> list[Episode]:
+        """Those of `runs` whose conversations an adapter answers."""
+        if not runs:
+            return []
+        answers = self.answering(live)
+        return [run for run in runs if answers(run) == adapter]
 
     def conversations(self, adapter: str, live: Release) -> Place:
         """The adapter of that name, to learn conversations that it answers."""

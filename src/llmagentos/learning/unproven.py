@@ -48,8 +48,9 @@ class Tried:
 
     def harmed(self, after: Candidate | None) -> list[str]:
         """Skills that an earlier try took something from, each as often as it is replayed more than others."""
-        verdicts = self._releases.verdicts() if after is not None else []
-        return next((MORE * harmed(one) for one in verdicts if after is not None and one.candidate == after.id), [])
+        if after is None:
+            return []
+        return next((MORE * harmed(one) for one in self._releases.verdicts() if one.candidate == after.id), [])
 
     def waiting(self, skill: str, learner: str, live: Release, change: ChangeKind) -> Candidate | None:
         """A candidate that was learned from the live release and not judged, because somebody interrupted the gate.
