@@ -99,7 +99,7 @@ def prompts(system: AgentOS, env: LanguageEnvironment) -> list[JSON]:
         first = Message("user", seen, outside=True)
         parts = renderer.render(opening(info["instructions"], info["tools"], (), first), first=True)
         text = renderer.decode(tuple(token for part in parts for token in part.tokens))
-        rows.append([text, env.answer(task)])  # type: ignore[arg-type]
+        rows.append([text, env.right_answer(task)])  # type: ignore[arg-type]
     return rows
 
 

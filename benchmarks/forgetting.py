@@ -90,7 +90,7 @@ class Seed:
     def __init__(self, system: AgentOS, folder: Path, settings: JSON) -> None:
         self.system, self.seed = system, int(settings["seed"])
         self.old, self.new = (system.make_environment(name) for name in (OLD, NEW))
-        self.new.expert = lambda task: lambda seen: self.new.answer(task) or ""  # type: ignore[method-assign]
+        self.new.expert = lambda task: lambda seen: self.new.right_answer(task) or ""  # type: ignore[method-assign]
         self.tasks = int(settings["tasks"])
         self._path = folder / "state.json"
         self._state = unit_state(folder, settings, adapter=None, before=None, runs={})

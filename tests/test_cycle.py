@@ -15,12 +15,14 @@ from saying import Saying, registered
 import llmagentos.cycle
 import llmagentos.places
 from llmagentos.agentos import AgentOS
+from llmagentos.choosing import Choosing
 from llmagentos.cycle import Cycle, CycleSettings
 from llmagentos.environments.language import LanguageEnvironment
 from llmagentos.errors import AdapterError, ConfigError, GateError, LearningError, WithdrawnError
 from llmagentos.evaluation.gate import Gate, GateRules, KeptSkill
 from llmagentos.learning.context import Learning, LearningContext
 from llmagentos.learning.language.imitation import Imitation, ImitationSettings
+from llmagentos.learning.lessons import Lessons
 from llmagentos.learning.routes import fit_route
 from llmagentos.learning.tempering import TEMPERED, between
 from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer, from_transcript
@@ -524,24 +526,37 @@ def test_practice_uses_the_learner_s_own_weights_and_train_tasks(
 
 
 def test_learner_is_chosen_by_what_there_is(system: AgentOS, cycle: Cycle) -> None:
-    assert cycle.choose(system.make_environment(DOOR)).learner == "imitation"
+    assert cycle.choosing.choose(system.make_environment(DOOR)).learner == "imitation"
     with pytest.raises(LearningError, match=r"None of 96 own runs.*expert"):
-        cycle.choose(system.make_environment(WALL))
+        cycle.choosing.choose(system.make_environment(WALL))
     with pytest.raises(ConfigError, match="magic"):
-        cycle.choose(system.make_environment(DOOR), "magic")
+        cycle.choosing.choose(system.make_environment(DOOR), "magic")
+
+
+def test_known_answers_are_imitated_and_replayed(
+    system: AgentOS, cycle: Cycle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Saying, "answers", True)
+    wall = system.make_environment(WALL)
+    assert cycle.choosing.choose(wall).learner == "imitation"
+    for env, kept in ((wall, []), (system.make_environment(DOOR), [wall])):
+        source = Lessons(cycle._services(system.releases.live()), env, 0, kept)
+        said = [*source.demonstrations(4, 0), *source.kept(4, 0)]
+        assert len(said) == 4 + 4 * len(kept)
+        assert {system.engine.renderer.decode(one.segments[-1].tokens).strip() for one in said} >= {ASKED[WALL][1]}
 
 
 def test_runs_that_tell_the_learner_end_with_the_time_for_looking(
     system: AgentOS, cycle: Cycle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    probe, given = cycle.probe, []
+    probe, given = cycle.choosing.probe, []
 
     def late(env: LanguageEnvironment, *, seconds: float, **options: Any) -> list[list[Episode]]:
         given.append(seconds)
         runs = probe(env, seconds=None, **options)
         return [[replace(run, outcome="truncated", seconds=seconds) for run in group] for group in runs]
 
-    monkeypatch.setattr(cycle, "probe", late)
+    monkeypatch.setattr(Choosing, "probe", lambda self, env, **options: late(env, **options))
     with pytest.raises(LearningError, match=r"96 of 96 runs were not over after the 36.*--learner policy-gradient"):
         cycle.learn(WALL, minutes=3)
     with pytest.raises(LearningError, match="after the 20 seconds"):

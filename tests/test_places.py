@@ -145,7 +145,7 @@ def test_own_runs_begin_from_the_likest_adapter_however_unlike(
 
     monkeypatch.setattr(cycle.rollouts, "play", watched)
     for name in (LIGHT, DOOR):
-        cycle.probe(system.make_environment(name))
+        cycle.choosing.probe(system.make_environment(name))
     assert probed == [(f"start:{LIGHT}", True), ("r1", True)], "as each would begin"
     assert f"start:{LIGHT}" not in system.engine.adapters
 

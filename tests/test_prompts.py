@@ -165,8 +165,8 @@ def test_prompt_that_differs_from_task_to_task_is_never_left_out(tiny_model: Pat
             brief = Imitation(replace(IMITATION.settings, brief=True))
             candidate = fresh.cycle.teach(env, brief, None, minutes=0.01)
             assert [one.kind for one in candidate.artefacts] == ["adapter", "router"]
-            assert fresh.cycle.choose(env).learner == "imitation"
-            assert fresh.cycle.choose(fresh.make_environment(SHOP)).learner == "imitation"
+            assert fresh.cycle.choosing.choose(env).learner == "imitation"
+            assert fresh.cycle.choosing.choose(fresh.make_environment(SHOP)).learner == "imitation"
             assert not same_prompt(env)
             shown = [run.transcript for run in expert_runs(env, fresh.cycle.rollouts, env.tasks("train", 2))]
             before, after = (prompt_share(one) for one in (shown, []))

@@ -14,7 +14,7 @@ from llmagentos.cycle import CONVERSATIONS, WATCHING, Cycle
 from llmagentos.errors import ConfigError, LLMAgentOSError
 from llmagentos.learning.prospects import Prospect, assess, best_of, conversations, heeding
 from llmagentos.learning.strategy import LOOKING_SHARE, LearnerName, check_time, time_to_look
-from llmagentos.learning.worked import has_expert
+from llmagentos.learning.worked import has_answers, has_expert
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Verdict
 
@@ -190,7 +190,7 @@ class Autonomy:
         runs = cycle.rollouts.play(tasks, policy, stage=f"looking at {name}", labels=labels, on_progress=show)
         check_time(runs, seconds, by_name)
         expert = has_expert(env)
-        probe = [] if expert else cycle.probe(env, seed=seed + 1, seconds=seconds, on_progress=show)
+        probe = [] if expert else cycle.choosing.probe(env, seed=seed + 1, seconds=seconds, on_progress=show)
         check_time([run for group in probe for run in group], seconds, by_name)
         found = assess(
             env.skill,
@@ -199,7 +199,8 @@ class Autonomy:
             expert=expert,
             recovers=env.expert_recovers,
             corrections=sum(judged.better is not None for judged in cycle.parts.people.of_skill(env.skill)),
-            prompt_share=cycle.prompt_share(env) if expert else 0.0,
+            prompt_share=cycle.choosing.prompt_share(env) if expert else 0.0,
+            answers=has_answers(env),
         )
         known = env.skill in cycle.parts.releases.live().skills
         return heeding(found, len(cycle.unheeded(env.skill)) if known else 0)

@@ -8,33 +8,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmagentos.choosing import Choosing
 from llmagentos.config import Settings
-from llmagentos.errors import AdapterError, ConfigError, GateError, LearningError
+from llmagentos.errors import AdapterError, ConfigError, GateError, LearningError, ReleaseError
 from llmagentos.evaluation.metrics import SkillReport, score
 from llmagentos.judging import Judging, JudgingSettings
 from llmagentos.kernel.rollouts import Rollouts
-from llmagentos.learning.abstention import weigh, without
+from llmagentos.learning.abstention import weigh
 from llmagentos.learning.checkpoints import FileCheckpoint
 from llmagentos.learning.context import Learner, LearningContext
 from llmagentos.learning.lessons import Lessons, LessonServices
-from llmagentos.learning.strategy import (
-    DISTILLING,
-    PROBE_SAMPLES,
-    PROBE_TASKS,
-    Choice,
-    check_time,
-    choose,
-    learner_named,
-    time_to_look,
-)
+from llmagentos.learning.strategy import DISTILLING, learner_named, time_to_look
 from llmagentos.learning.tempering import between, only_harmed, share_of, tempered
 from llmagentos.learning.unproven import AFTER, Tried
-from llmagentos.learning.worked import check_tasks, expert_runs, has_expert, prompt_share, same_prompt
+from llmagentos.learning.worked import check_tasks
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.models.torch_engine import TorchEngine
 from llmagentos.places import Place, Places
@@ -46,6 +37,7 @@ from llmagentos.records.release import Candidate, Release, Verdict
 from llmagentos.records.task import Split
 from llmagentos.releases.prompts import brief_of
 from llmagentos.releases.routes import SHARED
+from llmagentos.releases.withdrawal import rebuilt
 
 if TYPE_CHECKING:
     from llmagentos.environments.language import LanguageEnvironment
@@ -107,6 +99,7 @@ class Cycle:
         self.rollouts = Rollouts(parts.kernel)
         self.players = Players(parts.engine, parts.store, parts.releases, parts.settings, parts.make_environment)
         self.places, self.tried = Places(self.players), Tried(parts.releases)
+        self.choosing = Choosing(self.places, self.rollouts, lambda skill: self._runs_of(skill, by_people=True))
         self._judging = Judging(self.players, self.rollouts, self.settings)
 
     # Looking.
@@ -171,7 +164,7 @@ class Cycle:
             on_progress(Progress("choosing a learner", 1, 1, note=why))
             return self.heed(minutes, on_progress, env.skill)
         if isinstance(learner, str):
-            choice = self.choose(env, learner, on_progress, seconds=time_to_look(minutes))
+            choice = self.choosing.choose(env, learner, on_progress, seconds=time_to_look(minutes))
             on_progress(Progress("choosing a learner", 1, 1, note=f"{choice.learner}: {choice.reason}"))
             place = self.places.find(env, live, choice.learner)
             learner = learner_named(choice.learner, further=place.further)
@@ -203,70 +196,6 @@ class Cycle:
         milder = tempered(candidate, part, share, self.players.store_adapter)
         return self.decide(self._abstaining(env, milder, on_progress), on_progress=on_progress)
 
-    def choose(
-        self,
-        env: LanguageEnvironment,
-        learner: str = "auto",
-        on_progress: OnProgress = _quiet,
-        *,
-        seconds: float | None = None,
-    ) -> Choice:
-        """The learner for an environment (see `learning.strategy`); own runs that tell may take `seconds` each.
-
-        `LearningError` where none succeeds, which says how many were not over by then.
-        """
-        if learner != "auto":
-            return Choice(learner_named(learner).name, "as asked for")  # type: ignore[arg-type]
-        if has_expert(env) or self._runs_of(env.skill, by_people=True):
-            return choose(env.skill, demonstrations=True, probe=(), prompt_share=self.prompt_share(env))
-        probe = self.probe(env, seconds=seconds, on_progress=on_progress)
-        runs = [run for group in probe for run in group]
-        if seconds is not None and not any(run.success for run in runs):
-            named = f"say by what it is learned: llmagentos learn '{env.skill}' --learner policy-gradient"
-            check_time(runs, seconds, named)
-        return choose(env.skill, demonstrations=False, probe=probe)
-
-    def prompt_share(self, env: LanguageEnvironment) -> float:
-        """Share of a demonstration's tokens that a brief prompt would leave out; 0 where it is brief already."""
-        told = self.players.told(env.skill, self.parts.releases.live().manifest.artefacts)
-        if "brief" in told or not same_prompt(env):
-            return 0.0
-        shown = expert_runs(env, self.rollouts, env.tasks("train", PROBE_TASKS))
-        return prompt_share([run.transcript for run in shown])
-
-    def probe(
-        self,
-        env: LanguageEnvironment,
-        *,
-        seed: int = 0,
-        seconds: float | None = None,
-        on_progress: OnProgress = _quiet,
-    ) -> list[list[Episode]]:
-        """Several sampled runs of what learning begins from on each of a few training tasks: what it can do with luck.
-
-        A run that takes longer than `seconds` is ended as truncated.
-        """
-        live = self.parts.releases.live()
-        policy, place = self.players.policy(env, live), self.places.find(env, live, "policy-gradient")
-        if seconds is not None:
-            policy = replace(policy, limits=replace(policy.limits, seconds=seconds))
-        policy = replace(
-            policy, sampling=replace(policy.sampling, temperature=1.0), arguments=without(policy.arguments)
-        )
-        with ExitStack() as serving:
-            if place.start is not None and not place.known:
-                name = serving.enter_context(self.engine.serving(f"start:{env.skill}", place.start, released=True))
-                policy = replace(policy, adapter=name)
-            runs = self.rollouts.play(
-                env.tasks("train", PROBE_TASKS, seed=seed),
-                policy,
-                samples=PROBE_SAMPLES,
-                stage=f"probing {env.skill}",
-                labels={"purpose": "probe"},
-                on_progress=on_progress,
-            )
-        return [runs[at : at + PROBE_SAMPLES] for at in range(0, len(runs), PROBE_SAMPLES)]
-
     def teach(
         self,
         env: LanguageEnvironment,
@@ -297,7 +226,8 @@ class Cycle:
         candidate = self._abstaining(env, made, on_progress)
         rests_on = {*candidate.episodes, *source.rests_on, *(after.episodes if after else ())}
         evidence = {**candidate.evidence, **({AFTER: after.id} if after else {})}
-        candidate = replace(candidate, episodes=tuple(sorted(rests_on)), evidence=evidence)
+        begins = place.begins(start, after)
+        candidate = replace(candidate, episodes=tuple(sorted(rests_on)), begins=begins, evidence=evidence)
         self.parts.releases.add_candidate(candidate)
         checkpoint.clear()
         return candidate
@@ -388,8 +318,8 @@ class Cycle:
         context = replace(self._context(name, minutes, seed, checkpoint, source), documents=texts)
         made = self._work(learner, place.start, context, show)
         artefacts = tuple(replace(one, name=place.adapter) for one in made.artefacts)
-        rests_on = tuple(sorted(source.rests_on))
-        candidate = replace(made, artefacts=artefacts, change="consolidation", episodes=rests_on)
+        rests_on, begins = tuple(sorted(source.rests_on)), place.begins(place.start)
+        candidate = replace(made, artefacts=artefacts, change="consolidation", episodes=rests_on, begins=begins)
         if not texts:
             candidate = self._repeating(candidate, place, source, show)
         if env is not None:
@@ -425,6 +355,17 @@ class Cycle:
         else:
             self.parts.releases.refuse(candidate, verdict)
         return verdict
+
+    def rebuild(self, on_progress: OnProgress = _quiet) -> Verdict:
+        """Take out of the live release what rests on withdrawn data, and nothing else: a withdrawal, behind the gate.
+
+        `ReleaseError` where nothing of it does.
+        """
+        releases, live = self.parts.releases, self.parts.releases.live()
+        if not live.withdrawn:
+            raise ReleaseError(f"{live.id} is live and rests on nothing withdrawn: there is nothing to take out.")
+        candidate = rebuilt(live, releases.ancestors(live), releases.tainted(), self.parts.store.blobs.get)
+        return self.decide(candidate, on_progress=on_progress)
 
     def judge(self, candidate: Candidate, *, on_progress: OnProgress = _quiet) -> Verdict:
         """The gate's verdict: candidate, live release and best releases play the same fresh tasks."""

@@ -44,7 +44,8 @@ class Judging:
     def judge(self, candidate: Candidate, show: Callable[[Progress], None]) -> Verdict:
         """The gate's verdict; `GateError` or `AdapterError` where none can be reached."""
         players, live = self._players, self._players.releases.live()
-        players.candidate_adapter(candidate)  # fails here where it brings none that fits
+        if candidate.change != "withdrawal":
+            players.candidate_adapter(candidate)  # fails here where it brings none that fits
         wanted = candidate.upon(live)
         with players.serving(f"candidate:{candidate.id}", wanted) as name:
             matches = self._matches(candidate, live, name)
@@ -58,7 +59,9 @@ class Judging:
                 target = pair(own, known, skill=match.skill, reference_release=live.id)
             if match.skill in live.skills:
                 kept.append(match.kept(played, candidate.id, live.id))
-        return self._gate.judge(candidate, target, kept, divergence=moved, live_skills=live.skills)
+        return self._gate.judge(
+            candidate, target, kept, divergence=moved, live_skills=live.skills, withdrawn=candidate.withdrawn
+        )
 
     def _moved(self, wanted: Sequence[Artefact], live: Sequence[Artefact]) -> float:
         """Mean KL of what answers requests of no skill from what answers them now, in nats a token."""
@@ -94,12 +97,13 @@ class Judging:
             for player, episodes in more.items():
                 played[player] += episodes
 
-    def _matches(self, candidate: Candidate, live: Release, adapter: str) -> list[Match]:
+    def _matches(self, candidate: Candidate, live: Release, adapter: str | None) -> list[Match]:
         """For each kept skill and the one to be improved: who plays its fresh gate tasks beside the candidate."""
         players = self._players
         improved = [candidate.skill] if candidate.change == "improvement" else []
+        kept = [skill for skill in live.skills if skill not in candidate.withdrawn]
         matches = []
-        for skill in dict.fromkeys([*live.skills, *improved]):
+        for skill in dict.fromkeys([*kept, *improved]):
             env = players.environment(skill)
             count = self._settings.kept_tasks if skill in live.skills else self._settings.gate_tasks
             tasks = players.suite(env).tasks("gate", count)

@@ -25,7 +25,7 @@ from llmagentos.records.episode import Episode
 from llmagentos.records.release import Artefact, Candidate, Release
 from llmagentos.records.transcript import opened
 from llmagentos.releases.prompts import brief_of
-from llmagentos.releases.routes import SHARED, adapter_name, adapter_of, route_artefact, routed
+from llmagentos.releases.routes import SHARED, adapter_name, adapter_of, digest_of, route_artefact, routed
 
 if TYPE_CHECKING:
     from llmagentos.environments.language import LanguageEnvironment
@@ -45,6 +45,8 @@ class Place:
     """Name of the artefact that is made."""
     start: FusedAdapter | None
     """What learning begins from; None is the bare base model."""
+    digest: str
+    """Of `start` in the store; "" for the bare base model."""
     kept: tuple[str, ...]
     """Other skills that the same adapter serves: they have to be kept while it learns."""
     known: bool
@@ -56,6 +58,14 @@ class Place:
     def further(self) -> bool:
         """Whether learning goes on in an adapter that something rests on."""
         return self.start is not None and (self.known or bool(self.kept))
+
+    def begins(self, start: FusedAdapter | None, after: Candidate | None = None) -> tuple[str, ...] | None:
+        """What weights learned from `start`, or going on from the candidate `after`, began from: see `Candidate`."""
+        if after is not None:
+            return after.begins
+        if start is None:
+            return ()
+        return (self.digest,) if start is self.start else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +95,8 @@ class Places:
             return self._beside(alike, live, skill, note)
         digest, like = self._likest(own, live.manifest.artefacts, 0.0 if learner in PRACTISING else NEAR)
         note = "in an adapter of its own" + (f", which begins as that of {like}" if like else "")
-        return Place(adapter_name(skill), self.players.stored_adapter(digest) if digest else None, (), False, note)
+        start = self.players.stored_adapter(digest) if digest else None
+        return Place(adapter_name(skill), start, digest, (), False, note)
 
     def answering(self, live: Release) -> Callable[[Episode], str]:
         """Says of a run, corrected or not, the name of the adapter that answers a conversation which opens like it."""
@@ -156,7 +167,8 @@ class Places:
         artefacts, read = live.manifest.artefacts, self.players.store.blobs.get
         adapter = adapter_of(artefacts, served, read)
         kept = tuple(one for one in live.skills if one != skill and adapter_of(artefacts, one, read) == adapter)
-        return Place(adapter, self.players.adapter(live, served), kept, skill in live.skills, note)
+        digest = digest_of(artefacts, served, read) or ""
+        return Place(adapter, self.players.adapter(live, served), digest, kept, skill in live.skills, note)
 
     def _openings(self, env: LanguageEnvironment, live: Release) -> list[tuple[int, ...]]:
         return self._opened(env, brief_of(live.manifest.artefacts, env.skill, self.players.store.blobs.get))

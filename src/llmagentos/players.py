@@ -20,7 +20,7 @@ from llmagentos.records.identity import JSON
 from llmagentos.records.process import Limits
 from llmagentos.records.release import Artefact, Candidate, Release
 from llmagentos.releases.prompts import play_arguments
-from llmagentos.releases.routes import adapter_of, offer, router_of
+from llmagentos.releases.routes import digest_of, offer, router_of
 
 if TYPE_CHECKING:
     from llmagentos.config import Settings
@@ -79,12 +79,12 @@ class Players:
         return release.id if known else None
 
     @contextmanager
-    def serving(self, name: str, artefacts: Sequence[Artefact]) -> Iterator[str]:
-        """Serve artefacts' adapters under `name` for as long as the block runs."""
+    def serving(self, name: str, artefacts: Sequence[Artefact]) -> Iterator[str | None]:
+        """Serve artefacts' adapters under `name` for as long as the block runs; None where there are none."""
         before = set(self.engine.adapters)
-        self.offer(name, artefacts)
+        known = self.offer(name, artefacts)
         try:
-            yield name
+            yield name if known else None
         finally:
             for offered in set(self.engine.adapters) - before:
                 self.engine.unload_adapter(offered)
@@ -100,11 +100,8 @@ class Players:
     def adapter(self, release: Release, skill: str = "") -> FusedAdapter | None:
         """The adapter that serves a known skill, or what belongs to none, in the engine's layout; None for the bare
         base."""
-        name = adapter_of(release.manifest.artefacts, skill, self.store.blobs.get)
-        for artefact in release.manifest.artefacts:
-            if artefact.name == name:
-                return self.stored_adapter(artefact.digest)
-        return None
+        digest = digest_of(release.manifest.artefacts, skill, self.store.blobs.get)
+        return self.stored_adapter(digest) if digest else None
 
     def candidate_adapter(self, candidate: Candidate) -> FusedAdapter:
         """The adapter that a candidate brings; `GateError` when it brings none."""

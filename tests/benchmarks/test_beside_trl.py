@@ -51,7 +51,7 @@ def test_rows_of_reinforcement_are_what_runs_are_told_and_the_right_answer(syste
     rows = beside_trl.prompts(system, env)
     for (text, answer), task in zip(rows, env.tasks("train", 3), strict=True):
         assert env.reset(seed=task.seed, options={"split": "train"})[0] in text
-        assert answer == env.answer(task)
+        assert answer == env.right_answer(task)
     assert unit.settings["learning_rate"] == 4e-4
     assert json.dumps(unit.settings)
 
@@ -74,7 +74,7 @@ def test_rows_of_preference_are_a_prompt_with_a_better_and_a_worse_reply(
     assert len(rows) == 2 * beside_trl.PAIRS
     for (prompt, better, worse), task in zip(rows[:: beside_trl.PAIRS], env.tasks("train", 2), strict=True):
         assert env.reset(seed=task.seed, options={"split": "train"})[0] in prompt
-        assert better.startswith(str(env.answer(task)))
+        assert better.startswith(str(env.right_answer(task)))
         assert worse.startswith(("never right", "wrong"))
     assert json.dumps(beside_trl.UNITS["preference"].settings)
 

@@ -82,7 +82,7 @@ def test_tasks_of_one_draw_do_not_repeat_while_there_are_others() -> None:
 def test_only_the_exact_answer_is_strictly_right(kind: Kind, level: int) -> None:
     drills = Drills(kind=kind, level=level)
     (task,) = drills.tasks("gate", 1)
-    answer = drills.answer(task)
+    answer = drills.right_answer(task)
     assert answer_with(drills, task, f" {answer}\n") == (1.0, True, True)
     assert answer_with(drills, task, f"The answer is {answer}.") == (FORM_MISSED / 2, False, True)
     assert answer_with(drills, task, answer.replace(" ", ", ") + "!") == (FORM_MISSED, False, True)
@@ -93,7 +93,7 @@ def test_only_the_exact_answer_is_strictly_right(kind: Kind, level: int) -> None
 def test_a_right_answer_is_worth_more_the_fewer_words_are_around_it() -> None:
     drills = Drills(kind="lookup")
     (task,) = drills.tasks("train", 1)
-    answer = drills.answer(task)
+    answer = drills.right_answer(task)
     replies = (
         f"I looked at the list and it says that it is {answer}",
         f"The answer is {answer}",

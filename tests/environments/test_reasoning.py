@@ -125,9 +125,9 @@ def test_stored_answer_is_known_where_the_verifier_calls_it_right() -> None:
     env = make("Reasoning-v0?name=doubling&top=500")
     for task in env.tasks("train", 4):
         env.reset(seed=task.seed, options=reset_options(task))
-        assert env.step(env.answer(task) or "")[4]["success"]
+        assert env.step(env.right_answer(task) or "")[4]["success"]
     unanswered = Reasoning(name="unanswered")
-    assert {unanswered.answer(task) for task in unanswered.tasks("train", 16)} == {None}
+    assert {unanswered.right_answer(task) for task in unanswered.tasks("train", 16)} == {None}
 
 
 def test_last_parts_are_the_last_line_and_number() -> None:

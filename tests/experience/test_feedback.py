@@ -187,7 +187,9 @@ def test_corrected_answer_of_a_skill_is_taken_over_although_no_score_moves(
     assert agent.ask(skill, "the door of house 7000").text == "open", "beside it the skill was replayed"
     assert not cycle.unheeded(skill)
     other = agent.give_feedback(agent.ask(skill, "a lamp, please, number 4"), "correction", "open")
-    mixed = cycle.teach(system.make_environment(name), Imitation(settings), None, minutes=30)
+    env = system.make_environment(name)
+    place = cycle.places.find(env, system.releases.live())
+    mixed = cycle.teach(env, Imitation(settings), place.start, minutes=30, place=place)
     system.releases.publish(mixed, Verdict(mixed.id, True, "a test"))
     assert other.shown in mixed.episodes
     assert cycle.unheeded(skill) == {other.shown}, "among many runs a few may come to nothing"

@@ -47,6 +47,13 @@ def test_people_count_where_nobody_else_shows(group: Any) -> None:
     assert assess("s", group("0000"), [group("1000")] * 3, expert=False, corrections=10).learner == "policy-gradient"
 
 
+def test_known_answers_are_imitated_where_no_run_succeeds(group: Any) -> None:
+    found = assess("s", group("0000"), [group("0000")] * 3, expert=False, corrections=10, answers=True)
+    assert (found.learner, found.ceiling) == ("imitation", 1.0)
+    assert "the right answers are known" in found.reason
+    assert assess("s", group("0000"), [group("1000")] * 3, expert=False, answers=True).learner == "policy-gradient"
+
+
 def test_prompt_of_a_sure_skill_goes_where_nothing_else_is_to_be_gained() -> None:
     sure, better, weak = (
         Prospect(name, success, success, None, "") for name, success in (("a", 0.8), ("b", 0.95), ("c", 0.3))

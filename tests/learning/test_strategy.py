@@ -43,6 +43,14 @@ def test_no_success_at_all_says_what_is_missing(group: Callable[[str], list[Epis
         choose("toy", demonstrations=False, probe=[group("000"), group("000")])
 
 
+def test_known_answers_are_imitated_where_nothing_succeeds(group: Callable[[str], list[Episode]]) -> None:
+    choice = choose("toy", demonstrations=False, probe=[group("000"), group("000")], answers=True)
+    assert choice.learner == "imitation"
+    assert "none of 6 own runs succeeded, and the right answers are known" in choice.reason
+    mixed = choose("toy", demonstrations=False, probe=[group("010"), group("000")], answers=True)
+    assert mixed.learner == "policy-gradient", "own runs show more than an answer does"
+
+
 def test_runs_that_broke_off_say_what_broke(group: Callable[[str], list[Episode]]) -> None:
     broken = [[replace(run, outcome="failed", error="The shop burned down.") for run in group("00")]]
     with pytest.raises(LearningError, match=r"2 of them could not be finished.*The shop burned down.*Mend the env"):

@@ -16,6 +16,8 @@ class Saying(LanguageEnvironment):
     """Asks `asked` and a number, and wants `answer`."""
 
     reply_tokens = 6
+    answers = False
+    """Whether the right answer is known, also where no expert plays."""
     fault = ""
     """What every step raises."""
     without = ""
@@ -40,6 +42,9 @@ class Saying(LanguageEnvironment):
 
     def expert(self, task: Task) -> Policy | None:
         return (lambda observation: self._answer) if self._known else None
+
+    def right_answer(self, task: Task) -> str | None:
+        return self._answer if self.answers else None
 
 
 @contextmanager

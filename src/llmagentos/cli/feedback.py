@@ -92,7 +92,8 @@ def withdraw_feedback(context: click.Context, identifier: str, reason: str) -> N
         say(f"Rest on it and cannot come back: {', '.join(marked)}.", style="yellow")
     if live in marked:
         say(
-            f"{live} stays live until you go back: llmagentos releases rollback {sound}. Then learn again without it.",
+            f"{live} stays live until you take that out: llmagentos releases rebuild keeps what does not rest on it, "
+            f"llmagentos releases rollback {sound} goes back whole. Then learn again without it.",
             style="yellow",
         )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from llmagentos.cli.opening import json_option, reading, writing
+from llmagentos.cli.progress import progress
 from llmagentos.cli.screen import as_json, percent, say, table, when
 
 if TYPE_CHECKING:
@@ -97,6 +98,21 @@ def rollback(context: click.Context, release: str) -> None:
     with writing(context) as system:
         restored = system.releases.rollback(release)
     say(f"{restored.id} is live.")
+
+
+@releases.command()
+@click.pass_context
+def rebuild(context: click.Context) -> None:
+    """Take out of the live release what rests on withdrawn data, and keep the rest.
+
+    Each adapter that rests on it goes back to how it was before, or out with its skills where there was none; the
+    gate looks at what is left.
+    """
+    with progress() as show, writing(context, show) as system:
+        verdict = system.cycle.rebuild(show)
+        live = system.releases.live()
+    show_verdict(verdict)
+    say(f"{live.id} is live.")
 
 
 def show_verdict(verdict: Verdict) -> None:

@@ -112,8 +112,8 @@ class TimeLimited(LanguageEnvironment):
     def expert(self, task: Task) -> Policy | None:
         return self._inner.expert(task)
 
-    def answer(self, task: Task) -> str | None:
-        return self._inner.answer(task)
+    def right_answer(self, task: Task) -> str | None:
+        return self._inner.right_answer(task)
 
     def asked(self, turns: Sequence[str]) -> Task:
         return self._inner.asked(turns)

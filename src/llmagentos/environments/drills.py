@@ -63,7 +63,7 @@ class Drills(LanguageEnvironment):
                 chosen[prompt] = task
         return [*chosen.values(), *repeated][:count]
 
-    def answer(self, task: Task) -> str:
+    def right_answer(self, task: Task) -> str:
         """The one right reply to `task`."""
         return self._make(task.seed, task.split, {**self._options, **task.options}).answer
 

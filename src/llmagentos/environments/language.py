@@ -82,7 +82,7 @@ class LanguageEnvironment(gymnasium.Env[str, str]):
         """A fresh policy that plays `task` perfectly, or None where there is no expert."""
         return None
 
-    def answer(self, task: Task) -> str | None:
+    def right_answer(self, task: Task) -> str | None:
         """The one right reply to `task`, where one reply ends it and somebody knows it; else None."""
         return None
 

@@ -58,7 +58,7 @@ class Reasoning(LanguageEnvironment):
     def task_options(self) -> dict[str, JSON]:
         return dict(self._options)
 
-    def answer(self, task: Task) -> str | None:
+    def right_answer(self, task: Task) -> str | None:
         """The answer that the data set was made with, where its own verifier gives that the full score."""
         data, entry = self._create(split_seed(task.split, task.seed))
         known = entry.get("answer")

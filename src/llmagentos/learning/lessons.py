@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, TypeVar
 
 from llmagentos.errors import LearningError
@@ -21,6 +21,7 @@ from llmagentos.learning.abstention import without
 from llmagentos.learning.context import Briefing, Corrected, Practice, Score
 from llmagentos.learning.general import rendered
 from llmagentos.learning.worked import (
+    answered_runs,
     briefly,
     corrected_runs,
     expert_runs,
@@ -153,10 +154,11 @@ class Lessons:
         )
 
     def demonstrations(self, count: int, seed: int, brief: str = "") -> list[Transcript]:
-        """What people corrected or showed, up to half of them, and fresh runs of the expert where there is one.
+        """What people corrected or showed, up to half of them, and fresh runs of the expert where there is one, else of
+        right replies where they are known.
 
         All are told what runs of the skill are told now, or `brief`. Without an environment: corrected conversations.
-        `LearningError` where there is an expert and none of its runs succeeds.
+        `LearningError` where somebody shows it and none of those runs succeeds.
         """
         if self._env is None:
             return _some(self._corrected(""), count, seed)
@@ -164,8 +166,9 @@ class Lessons:
         people = self._as_told(self._corrected(self.env.skill), brief)
         if self._from_people:
             return _some(people, count, seed)
-        played = self._played(self.env, count - min(len(people), count // 2), seed, brief)
-        shown = [episode.transcript for episode in played if episode.success]
+        play = partial(self._played, self.env, count - min(len(people), count // 2), seed, brief)
+        played = play(expert_runs) or play(answered_runs)
+        shown = _won(played)
         if not shown and not people and played:
             raise LearningError(_failed_expert(self.env.skill, played))
         if not shown:
@@ -244,7 +247,7 @@ class Lessons:
             elif (env := sources[place]) is None:
                 found += _in_turn(self._general, size, draw)
             else:
-                found += self._shown(env, size, draw, self._brief(env)) or _in_turn(self._own(env), size, draw)
+                found += self._again(env, size, draw)
         return found
 
     @property
@@ -274,12 +277,16 @@ class Lessons:
             for prompt, answer in zip(prompts, answers, strict=True)
         ]
 
-    def _shown(self, env: LanguageEnvironment, count: int, seed: int, brief: str) -> list[Transcript]:
-        return [episode.transcript for episode in self._played(env, count, seed, brief) if episode.success]
+    def _again(self, env: LanguageEnvironment, count: int, seed: int) -> list[Transcript]:
+        """Runs of a kept skill: its expert's, else the agent's own that succeeded, else what is known to be right."""
+        play = partial(self._played, env, count, seed, self._brief(env))
+        return _won(play(expert_runs)) or _in_turn(self._own(env), count, seed) or _won(play(answered_runs))
 
-    def _played(self, env: LanguageEnvironment, count: int, seed: int, brief: str) -> list[Episode]:
-        """The expert's runs of fresh training tasks, whatever came of them."""
-        return expert_runs(env, self._services.rollouts, env.tasks("train", count, seed=seed % 1_000_000), brief)
+    def _played(
+        self, env: LanguageEnvironment, count: int, seed: int, brief: str, shown: Callable[..., list[Episode]]
+    ) -> list[Episode]:
+        """Runs of fresh training tasks as somebody shows them, whatever came of them."""
+        return shown(env, self._services.rollouts, env.tasks("train", count, seed=seed % 1_000_000), brief)
 
     def _own(self, env: LanguageEnvironment) -> list[Transcript]:
         if env.skill not in self._stored:
@@ -316,12 +323,17 @@ class Lessons:
             return services.rollouts.play(tasks, policy, samples=samples, labels={"purpose": purpose})
 
 
+def _won(runs: Sequence[Episode]) -> list[Transcript]:
+    return [run.transcript for run in runs if run.success]
+
+
 def _failed_expert(skill: str, played: Sequence[Episode]) -> str:
     first = next((run for run in played if run.error), played[0])
     why = first.error or f"task seed {first.task.seed} was played to its end and is no success."
     return (
         f"None of {len(played)} runs of the expert of {skill} succeeded. The first one said: {why} "
-        f"Mend expert(task), or learn from own runs: llmagentos learn '{skill}' --learner policy-gradient"
+        "Mend expert(task) or right_answer(task), or learn from own runs: "
+        f"llmagentos learn '{skill}' --learner policy-gradient"
     )
 
 

@@ -58,10 +58,12 @@ def assess(
     recovers: bool = False,
     corrections: int = 0,
     prompt_share: float = 0.0,
+    answers: bool = False,
 ) -> Prospect:
     """A skill's prospect from its greedy `runs` and, where no expert is, several sampled runs a task (`probe`).
 
-    `prompt_share` is for an expert's runs (see `strategy.choose`).
+    `prompt_share` is for an expert's runs (see `strategy.choose`); right `answers` that are known can be imitated where
+    no run succeeds.
     """
     success = sum(run.success for run in runs) / max(1, len(runs))
     if expert:
@@ -72,6 +74,9 @@ def assess(
     rates = [sum(run.success for run in group) / len(group) for group in probe if group]
     possible = sum(rate > 0 for rate in rates) / max(1, len(rates))
     each = max((len(group) for group in probe), default=0)
+    if answers and not possible:
+        reason = "none of its runs succeeds, and the right answers are known to imitate"
+        return Prospect(skill, success, 1.0, "imitation", reason)
     if corrections and success + A_WORD * corrections > possible:
         ceiling = min(1.0, success + A_WORD * corrections)
         return Prospect(skill, success, ceiling, "imitation", f"people corrected {corrections} of its runs")

@@ -83,11 +83,17 @@ class Choice:
 
 
 def choose(
-    skill: str, *, demonstrations: bool, probe: Sequence[Sequence[Episode]], prompt_share: float = 0.0
+    skill: str,
+    *,
+    demonstrations: bool,
+    probe: Sequence[Sequence[Episode]],
+    prompt_share: float = 0.0,
+    answers: bool = False,
 ) -> Choice:
     """Imitate where there is an expert or corrected runs; else reinforce where some runs succeed and some fail.
 
-    `probe` may be empty where there are demonstrations. `prompt_share` (0 to 1) of a demonstration's tokens is a prompt
+    Where none succeeds and the right `answers` are known, those are imitated. `probe` may be empty where there are
+    demonstrations. `prompt_share` (0 to 1) of a demonstration's tokens is a prompt
     that all runs have in common: where that is nearly everything it is left out from the beginning. `LearningError`
     says what is missing otherwise.
     """
@@ -100,6 +106,9 @@ def choose(
         return Choice("imitation", "there is an expert or a corrected run to imitate")
     rates = [sum(episode.success for episode in group) / len(group) for group in probe if group]
     solved = sum(rate > 0 for rate in rates)
+    if solved == 0 and answers:
+        tried = sum(map(len, probe))
+        return Choice("imitation", f"none of {tried} own runs succeeded, and the right answers are known to imitate")
     if solved == 0:
         raise LearningError(
             f"None of {sum(map(len, probe))} own runs of {skill} succeeded, and there is no expert: there is nothing "

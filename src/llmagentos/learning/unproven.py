@@ -64,7 +64,7 @@ class Tried:
         return None
 
     def rested_on(self, skill: str) -> set[str]:
-        """Runs that a consolidation of `skill` went live with, or was refused with as often as is tried.
+        """Runs of consolidations of `skill` that the live release is built on, or that were refused often enough.
 
         Another learner mixes a few runs into many: what it makes of them is not known.
         """
@@ -77,10 +77,12 @@ class Tried:
         return len(self._consolidations(skill)[1])
 
     def _consolidations(self, skill: str) -> tuple[list[Candidate], list[Candidate]]:
-        """Those that went live, and those that did not."""
-        released = {verdict.candidate for verdict in self._releases.verdicts() if verdict.released}
+        """Those that the live release is built on, and those that the gate refused."""
+        released = {verdict.candidate: verdict.released for verdict in self._releases.verdicts()}
+        built_on = self._releases.built_on(self._releases.live())
         made = [one for one in self._releases.candidates() if (one.change, one.skill) == ("consolidation", skill)]
-        return [one for one in made if one.id in released], [one for one in made if one.id not in released]
+        live = [one for one in made if released.get(one.id) and not built_on.isdisjoint(_weights(one))]
+        return live, [one for one in made if not released.get(one.id)]
 
 
 def unproven(tried: Sequence[Candidate], verdicts: Sequence[Verdict], kept: Sequence[str] = ()) -> Candidate | None:
@@ -127,6 +129,11 @@ def _heals(candidate: Candidate, said: dict[str, Verdict]) -> bool:
     gained = bool(gains) and all(check.passed for check in gains)
     less = before is None or not harmed(before) or _loss(verdict) < _loss(before)
     return not verdict.released and gained and _near(verdict) and less
+
+
+def _weights(candidate: Candidate) -> set[str]:
+    """Digests of the adapters that a candidate brings."""
+    return {one.digest for one in candidate.artefacts if one.kind == "adapter"}
 
 
 def _gains(verdict: Verdict) -> list[SkillCheck]:

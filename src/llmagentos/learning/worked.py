@@ -47,6 +47,11 @@ def has_expert(env: LanguageEnvironment) -> bool:
     return env.expert(env.tasks("train", 1)[0]) is not None
 
 
+def has_answers(env: LanguageEnvironment) -> bool:
+    """Whether the right replies to this environment's tasks are known."""
+    return env.right_answer(env.tasks("train", 1)[0]) is not None
+
+
 def same_prompt(env: LanguageEnvironment) -> bool:
     """Whether a few training tasks, and so all by what is known, are told the same instructions and tools."""
     told = [env.reset(seed=task.seed, options=reset_options(task))[1] for task in env.tasks("train", COMPARED)]
@@ -61,6 +66,15 @@ def expert_runs(env: LanguageEnvironment, rollouts: Rollouts, tasks: Sequence[Ta
     return rollouts.demonstrate(tasks, lambda task: env.expert(task), brief, env.most_steps)  # type: ignore[arg-type,return-value]
 
 
+def answered_runs(
+    env: LanguageEnvironment, rollouts: Rollouts, tasks: Sequence[Task], brief: str = ""
+) -> list[Episode]:
+    """Runs of those of `tasks` whose right reply is known, which is what is said in them."""
+    known = {task.key: answer for task in tasks if (answer := env.right_answer(task)) is not None}
+    asked = [task for task in tasks if task.key in known]
+    return rollouts.demonstrate(asked, lambda task: lambda observation: known[task.key], brief, env.most_steps)
+
+
 def worked_examples(env: LanguageEnvironment, rollouts: Rollouts, tasks: Sequence[Task]) -> list[list[str]]:
     """A conversation `[observation, reply, ...]` of each of `tasks` that somebody knows how to do.
 
@@ -69,7 +83,7 @@ def worked_examples(env: LanguageEnvironment, rollouts: Rollouts, tasks: Sequenc
     shown = expert_runs(env, rollouts, tasks)
     if shown:
         return [_conversation(episode) for episode in shown]
-    answers = [(task, env.answer(task)) for task in tasks]
+    answers = [(task, env.right_answer(task)) for task in tasks]
     return [[_observation(env, task), answer] for task, answer in answers if answer is not None]
 
 

@@ -63,6 +63,10 @@ class Candidate:
     episodes: tuple[str, ...] = ()
     """Identifiers of the episodes that its weights rest on."""
     created: float = 0.0
+    begins: tuple[str, ...] | None = None
+    """Digests of the adapters that its weights began from; None for all of the release that it started from."""
+    withdrawn: tuple[str, ...] = ()
+    """Skills that a withdrawal takes out."""
 
     def upon(self, release: Release) -> tuple[Artefact, ...]:
         """A release's artefacts and its own behind them, which stand in the place of those of the same names."""

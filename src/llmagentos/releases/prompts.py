@@ -15,7 +15,7 @@ import msgspec
 
 from llmagentos.records.calls import Abstention
 from llmagentos.records.identity import JSON
-from llmagentos.records.release import Artefact
+from llmagentos.records.release import Artefact, latest
 
 Store = Callable[[bytes], str]
 """Keeps a blob, returns its digest."""
@@ -63,5 +63,5 @@ def _abstention_name(skill: str) -> str:
 
 
 def _latest(artefacts: Iterable[Artefact], name: str, read: Read) -> dict[str, JSON]:
-    found = [one.digest for one in artefacts if one.name == name and one.digest]
-    return dict(json.loads(read(found[-1]))) if found else {}
+    found = latest(artefacts).get(name)
+    return dict(json.loads(read(found.digest))) if found is not None else {}

@@ -36,8 +36,9 @@ class Releases:
         live = self.live()
         if live.withdrawn:
             raise WithdrawnError(
-                f"{live.id} is live and rests on withdrawn data, and so would whatever is learned from it. Go back "
-                f"first: llmagentos releases rollback {self.newest_sound()}"
+                f"{live.id} is live and rests on withdrawn data, and so would whatever is learned from it. Take that "
+                "out first and keep the rest: llmagentos releases rebuild. Or go back whole: llmagentos releases "
+                f"rollback {self.newest_sound()}"
             )
         return live
 
@@ -171,6 +172,22 @@ class Releases:
         """Whether any episode that a candidate names was withdrawn since."""
         return not self._withdrawn(candidate).isdisjoint(candidate.episodes)
 
+    def ancestors(self, release: Release) -> list[Release]:
+        """The releases that led to one, oldest first."""
+        known, found = {one.id: one for one in self.list()}, list[Release]()
+        while release.parent in known:
+            release = known[release.parent]
+            found.append(release)
+        return found[::-1]
+
+    def tainted(self) -> set[str]:
+        """Digests of all artefacts whose weights rest on withdrawn data."""
+        return self._table.resting_on(self._table.withdrawn())
+
+    def built_on(self, release: Release) -> set[str]:
+        """Digests of a release's artefacts, and of all that they were trained from."""
+        return self._table.built_on(one.digest for one in release.manifest.artefacts)
+
     def _withdrawn(self, candidate: Candidate) -> set[str]:
         """All that was withdrawn as far as releases know, and what the store knows of the candidate's own episodes."""
         return self._table.withdrawn() | self._store.episodes.withdrawn_among(candidate.episodes)
@@ -223,15 +240,19 @@ class Releases:
                 self._store.blobs.verify(artefact.digest)
 
     def _record_lineage(self, candidate: Candidate, parent: Release) -> None:
-        """New weights rest on their episodes and on all that they started from; a withdrawal starts from nothing.
+        """New weights rest on their episodes and on what they began from; a withdrawal begins from nothing.
 
         Settings, and routes, which are made of how tasks open, hold nothing of an episode, and the same ones may come
         back in any release.
         """
-        inherited = () if candidate.change == "withdrawal" else parent.manifest.artefacts
+        inherited = candidate.begins
+        if inherited is None:
+            inherited = tuple(one.digest for one in parent.manifest.artefacts)
+        if candidate.change == "withdrawal":
+            inherited = ()
         for artefact in candidate.artefacts:
             if artefact.digest and artefact.kind not in ("settings", "router"):
-                self._table.insert_lineage(artefact.digest, candidate.episodes, [one.digest for one in inherited])
+                self._table.insert_lineage(artefact.digest, candidate.episodes, inherited)
 
     def _refuse_withdrawn(self, candidate: Candidate, manifest: Manifest) -> None:
         tainted = self._table.resting_on(self._withdrawn(candidate))
@@ -239,8 +260,7 @@ class Releases:
         if names:
             raise WithdrawnError(
                 f"Candidate {candidate.id} would serve {', '.join(names)}, which rests on withdrawn episodes. "
-                "Learn it again without them, as a change of kind 'withdrawal', or roll back first to a release "
-                "that does not need them: llmagentos releases list"
+                "Take out what rests on them, and learn again: llmagentos releases rebuild"
             )
 
     def list(self) -> list[Release]:

@@ -192,12 +192,15 @@ class ReleaseTable:
             children: dict[str, list[str]] = {}
             for child, parent in connection.execute(select(artefact_parents.c.digest, artefact_parents.c.parent)):
                 children.setdefault(parent, []).append(child)
-        waiting = list(found)
-        while waiting:
-            fresh = [child for child in children.get(waiting.pop(), []) if child not in found]
-            found.update(fresh)
-            waiting.extend(fresh)
-        return found
+        return _closure(found, children)
+
+    def built_on(self, digests: Iterable[str]) -> set[str]:
+        """These artefacts' digests and those of all that they were trained from, however far back."""
+        parents: dict[str, list[str]] = {}
+        with self._database.reading() as connection:
+            for child, parent in connection.execute(select(artefact_parents.c.digest, artefact_parents.c.parent)):
+                parents.setdefault(child, []).append(parent)
+        return _closure(set(digests), parents)
 
     def withdraw(self, episodes: Iterable[str]) -> None:
         """Record that these episodes may not be built upon."""
@@ -229,3 +232,13 @@ def _decode(body: bytes, kind: type[RecordT]) -> RecordT:
         raise StoreError(
             f"A stored {kind.__name__.lower()} cannot be read ({error}), so the database is damaged: llmagentos doctor"
         ) from error
+
+
+def _closure(found: set[str], edges: Mapping[str, list[str]]) -> set[str]:
+    """All that can be reached from `found`, itself included."""
+    waiting = list(found)
+    while waiting:
+        fresh = [one for one in edges.get(waiting.pop(), []) if one not in found]
+        found.update(fresh)
+        waiting.extend(fresh)
+    return found

@@ -181,8 +181,8 @@ class _Pools:
         found = self._found[number]
         if not found:
             raise LearningError(
-                f"There is nothing to imitate for {self.context.skill}: it has no expert and no corrected "
-                "episode is stored. Learn from own runs instead: "
+                f"There is nothing to imitate for {self.context.skill}: it has no expert and no known answers, and no "
+                "corrected episode is stored. Learn from own runs instead: "
                 f"llmagentos learn '{self.context.skill}' --learner policy-gradient"
             )
         return batches(found, size, random.Random(seed))

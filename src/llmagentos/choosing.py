@@ -1,0 +1,108 @@
+"""By what a skill is learned: from who there is to imitate, and from what own runs come to.
+
+In: an environment, who plays and where it would be learned. Out: a learner's name with the reason, and the runs that
+told. It does not learn; the rules are `learning/strategy.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from llmagentos.kernel.rollouts import Rollouts
+from llmagentos.learning.abstention import without
+from llmagentos.learning.strategy import PROBE_SAMPLES, PROBE_TASKS, Choice, check_time, choose, learner_named
+from llmagentos.learning.worked import expert_runs, has_answers, has_expert, prompt_share, same_prompt
+from llmagentos.places import Places
+from llmagentos.players import Players
+from llmagentos.records.episode import Episode
+from llmagentos.records.progress import Progress
+
+if TYPE_CHECKING:
+    from llmagentos.environments.language import LanguageEnvironment
+
+OnProgress = Callable[[Progress], None]
+
+
+def _quiet(event: Progress) -> None:
+    """Show nothing."""
+
+
+@dataclass(frozen=True)
+class Choosing:
+    """See the module."""
+
+    places: Places
+    rollouts: Rollouts
+    corrected: Callable[[str], list[Episode]]
+    """Runs of a skill that people corrected."""
+
+    @property
+    def _players(self) -> Players:
+        return self.places.players
+
+    def choose(
+        self,
+        env: LanguageEnvironment,
+        learner: str = "auto",
+        on_progress: OnProgress = _quiet,
+        *,
+        seconds: float | None = None,
+    ) -> Choice:
+        """The learner for an environment (see `learning.strategy`); own runs that tell may take `seconds` each.
+
+        `LearningError` where none succeeds and no right answer is known, which says how many were not over by then.
+        """
+        if learner != "auto":
+            return Choice(learner_named(learner).name, "as asked for")  # type: ignore[arg-type]
+        if has_expert(env) or self.corrected(env.skill):
+            return choose(env.skill, demonstrations=True, probe=(), prompt_share=self.prompt_share(env))
+        probe = self.probe(env, seconds=seconds, on_progress=on_progress)
+        runs, answers = [run for group in probe for run in group], has_answers(env)
+        if seconds is not None and not answers and not any(run.success for run in runs):
+            named = f"say by what it is learned: llmagentos learn '{env.skill}' --learner policy-gradient"
+            check_time(runs, seconds, named)
+        return choose(env.skill, demonstrations=False, probe=probe, answers=answers)
+
+    def prompt_share(self, env: LanguageEnvironment) -> float:
+        """Share of a demonstration's tokens that a brief prompt would leave out; 0 where it is brief already."""
+        told = self._players.told(env.skill, self._players.releases.live().manifest.artefacts)
+        if "brief" in told or not same_prompt(env):
+            return 0.0
+        shown = expert_runs(env, self.rollouts, env.tasks("train", PROBE_TASKS))
+        return prompt_share([run.transcript for run in shown])
+
+    def probe(
+        self,
+        env: LanguageEnvironment,
+        *,
+        seed: int = 0,
+        seconds: float | None = None,
+        on_progress: OnProgress = _quiet,
+    ) -> list[list[Episode]]:
+        """Several sampled runs of what learning begins from on each of a few training tasks: what it can do with luck.
+
+        A run that takes longer than `seconds` is ended as truncated.
+        """
+        live = self._players.releases.live()
+        policy, place = self._players.policy(env, live), self.places.find(env, live, "policy-gradient")
+        if seconds is not None:
+            policy = replace(policy, limits=replace(policy.limits, seconds=seconds))
+        policy = replace(
+            policy, sampling=replace(policy.sampling, temperature=1.0), arguments=without(policy.arguments)
+        )
+        with ExitStack() as serving:
+            if place.start is not None and not place.known:
+                served = self._players.engine.serving(f"start:{env.skill}", place.start, released=True)
+                policy = replace(policy, adapter=serving.enter_context(served))
+            runs = self.rollouts.play(
+                env.tasks("train", PROBE_TASKS, seed=seed),
+                policy,
+                samples=PROBE_SAMPLES,
+                stage=f"probing {env.skill}",
+                labels={"purpose": "probe"},
+                on_progress=on_progress,
+            )
+        return [runs[at : at + PROBE_SAMPLES] for at in range(0, len(runs), PROBE_SAMPLES)]

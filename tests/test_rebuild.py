@@ -1,0 +1,100 @@
+"""Withdrawn data is taken out of the live release, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from saying import registered
+
+from llmagentos.agent import Agent
+from llmagentos.agentos import AgentOS
+from llmagentos.cycle import Cycle, CycleSettings
+from llmagentos.errors import ReleaseError, WithdrawnError
+from llmagentos.evaluation.gate import GateRules
+from llmagentos.learning.language.imitation import Imitation, ImitationSettings
+from llmagentos.learning.trainer import AdapterSettings
+from llmagentos.records.feedback import Feedback
+from llmagentos.records.generation import Sampling
+from llmagentos.releases.routes import adapter_name
+
+DOOR, LIGHT = "RebuildDoor-v0", "RebuildLight-v0"
+ASKED = {DOOR: ("the door of house", "open"), LIGHT: ("a lamp, please, number", "on")}
+SMALL = CycleSettings(
+    gate_tasks=8,
+    kept_tasks=8,
+    development_tasks=4,
+    rules=GateRules(minimum_tasks=6, divergence_budget=None, resamples=400),
+)
+IMITATION = Imitation(ImitationSettings(AdapterSettings(4, 8.0, 1e-2), batch=4, pool=16, limit=40))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environments() -> Iterator[None]:
+    with registered(ASKED):
+        yield
+
+
+@pytest.fixture
+def cycle(system: AgentOS) -> Cycle:
+    return Cycle(system.cycle.parts, SMALL)
+
+
+def corrected(system: AgentOS, name: str) -> Feedback:
+    (run,) = Agent(system=system).run(name, tasks=1, split="train", sampling=Sampling(4)).episodes
+    return system.give_feedback(run.id, "correction", ASKED[name][1])
+
+
+def learned(cycle: Cycle, *names: str) -> None:
+    for name in names:
+        assert cycle.learn(name, minutes=30, learner=IMITATION).released
+
+
+def artefacts(system: AgentOS, release: str = "") -> dict[str, str]:
+    found = system.releases.get(release) if release else system.releases.live()
+    return {one.name: one.digest for one in found.manifest.artefacts}
+
+
+def test_adapter_goes_back_and_what_was_learned_since_stays(system: AgentOS, cycle: Cycle) -> None:
+    learned(cycle, DOOR)
+    wrong, right = corrected(system, DOOR), corrected(system, DOOR)
+    assert cycle.heed(1, skill=DOOR).released
+    assert not cycle.unheeded(DOOR)
+    learned(cycle, LIGHT)
+    assert system.withdraw_feedback(wrong.id, "wrong after all") == ["r2", "r3"]
+    with pytest.raises(WithdrawnError, match="llmagentos releases rebuild"):
+        cycle.learn(DOOR, minutes=30, learner=IMITATION)
+    assert cycle.rebuild().released
+    live = system.releases.live()
+    assert (live.id, live.parent, live.skills, live.withdrawn) == ("r4", "r3", (DOOR, LIGHT), False)
+    assert artefacts(system)[adapter_name(DOOR)] == artefacts(system, "r1")[adapter_name(DOOR)]
+    assert artefacts(system)[adapter_name(LIGHT)] == artefacts(system, "r3")[adapter_name(LIGHT)]
+    assert cycle.unheeded(DOOR) == {right.shown}, "nothing that is live was learned from it"
+    assert cycle.heed(1, skill=DOOR).released
+    assert not cycle.unheeded(DOOR)
+
+
+def test_skill_with_nothing_sound_is_taken_out_by_name(system: AgentOS, cycle: Cycle) -> None:
+    learned(cycle, LIGHT)
+    given = corrected(system, DOOR)
+    learned(cycle, DOOR)
+    assert system.withdraw_feedback(given.id, "wrong after all") == ["r2"]
+    verdict = cycle.rebuild()
+    assert verdict.reason.startswith(f"Withdrawn as named: {DOOR}. Kept: {LIGHT}")
+    assert system.releases.live().skills == (LIGHT,)
+    assert artefacts(system) == artefacts(system, "r1")
+
+
+def test_nothing_may_be_left(system: AgentOS, cycle: Cycle) -> None:
+    given = corrected(system, DOOR)
+    learned(cycle, DOOR)
+    system.withdraw_feedback(given.id, "wrong after all")
+    assert cycle.rebuild().released
+    assert (system.releases.live().skills, artefacts(system)) == ((), {})
+    assert Agent(system=system).run(DOOR, tasks=1, sampling=Sampling(4)).episodes
+    learned(cycle, DOOR)
+
+
+def test_where_nothing_was_withdrawn_there_is_nothing_to_rebuild(cycle: Cycle) -> None:
+    with pytest.raises(ReleaseError, match="r0 is live and rests on nothing withdrawn"):
+        cycle.rebuild()
