@@ -11,6 +11,7 @@ from llmagentos.agent import Agent
 from llmagentos.agentos import AgentOS
 from llmagentos.autonomy import HOW, Account, Autonomy
 from llmagentos.cli.main import run
+from llmagentos.environments.drills import Drills
 from llmagentos.errors import ConfigError
 from llmagentos.learning.prospects import Prospect
 from llmagentos.learning.strategy import LEARNERS
@@ -40,6 +41,7 @@ def test_it_looks_at_what_was_run_chooses_and_learns(system: AgentOS, monkeypatc
         return verdict()
 
     cycle = system.cycle
+    monkeypatch.setattr(Drills, "right_answer", lambda self, task: None)
     monkeypatch.setattr(cycle, "learn", learn)
     account = Autonomy(cycle, lambda event: None).learn(10)
     assert asked == [(DESK, "imitation")], "nobody shows how drills are done, and none of their runs succeeds"
@@ -64,6 +66,7 @@ def test_account_tells_every_learner_in_plain_words() -> None:
 def test_nothing_worth_learning_is_said(system: AgentOS, monkeypatch: pytest.MonkeyPatch) -> None:
     Agent(system=system).run(DRILLS, tasks=1, sampling=Sampling(4))
     monkeypatch.setattr("llmagentos.autonomy.LOOKED_AT", 2)
+    monkeypatch.setattr(Drills, "right_answer", lambda self, task: None)
     account = Autonomy(system.cycle, lambda event: None).learn(10)
     assert account.chosen is None
     assert "Nothing was changed. r0 stays live." in str(account)

@@ -107,7 +107,7 @@ class Account:
 
 
 HOW: Mapping[LearnerName, str] = {
-    "imitation": "the agent repeats what an expert or a person showed",
+    "imitation": "the agent repeats what an expert or a person showed, or what is known to be right",
     "brief-imitation": "the agent repeats what an expert showed, without reading the instructions each time",
     "dagger": "the agent tries itself and an expert corrects every step",
     "rejection-sampling": "the agent tries every task several times and repeats what succeeded",

@@ -63,7 +63,7 @@ def test_rows_of_preference_are_a_prompt_with_a_better_and_a_worse_reply(
 
     def play(self: Rollouts, tasks: Sequence[Task], policy: Policy, *, samples: int) -> list[Episode]:
         assert policy.sampling.temperature == 1.0
-        replies = itertools.cycle([lambda task: "never right", env.answer, lambda task: "wrong"])
+        replies = itertools.cycle([lambda task: "never right", env.right_answer, lambda task: "wrong"])
         drawn = [task for task in tasks for _ in range(samples)]
         turns = iter([str(reply(task)) for task, reply in zip(drawn, replies, strict=False)])
         return self.demonstrate(drawn, lambda task: partial(_say, next(turns)))

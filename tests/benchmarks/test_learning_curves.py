@@ -10,6 +10,7 @@ import learning_curves as curves
 import pytest
 
 from llmagentos.demo import plan
+from llmagentos.environments.drills import Drills
 from llmagentos.learning.context import Learning, LearningContext
 from llmagentos.learning.language.imitation import Imitation, ImitationSettings
 from llmagentos.learning.trainer import AdapterSettings
@@ -132,8 +133,9 @@ def test_killed_unit_goes_on_with_its_points_and_its_learner(
     assert not folder.exists()
 
 
-def test_unit_that_cannot_learn_says_why(tmp_path: Path, tiny_model: Path) -> None:
-    course = curves.Course("Drills-v0", (curves.Phase(Imitation(QUICK), 5.0),))  # drills have no expert to imitate
+def test_unit_that_cannot_learn_says_why(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Drills, "right_answer", lambda self, task: None)
+    course = curves.Course("Drills-v0", (curves.Phase(Imitation(QUICK), 5.0),))  # with nothing to imitate
     results = curves.measure_unit(tmp_path / "u", tmp_path / "s", str(tiny_model), course, settings_of(course))
     assert "nothing to imitate" in results["failed"]
     assert len(results["points"]) == 1

@@ -164,9 +164,9 @@ def test_time_limit_leaves_everything_else_as_the_environment_says(tmp_path: Pat
     limited = make(f"{file}:Echo-v0")
     limited.reset(seed=0)
     inner = limited._inner  # type: ignore[attr-defined]
-    inner.answer = lambda task: "hi"
+    inner.right_answer = lambda task: "hi"
     again = TimeLimited(inner, 40)
-    assert again.answer(again.tasks("train", 1)[0]) == "hi"
+    assert again.right_answer(again.tasks("train", 1)[0]) == "hi"
     inner.reply_tokens, inner.expert_recovers, inner.abstention = 7, True, "Nothing."
     again = TimeLimited(inner, 40)
     assert (again.reply_tokens, again.expert_recovers, again.abstention) == (7, True, "Nothing.")

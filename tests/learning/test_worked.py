@@ -106,7 +106,7 @@ def test_the_expert_works_examples_of_conversations(rollouts: Rollouts) -> None:
 
 
 def test_nobody_who_knows_gives_no_examples(rollouts: Rollouts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Drills, "answer", lambda self, task: None)
+    monkeypatch.setattr(Drills, "right_answer", lambda self, task: None)
     drills = Drills()
     assert worked_examples(drills, rollouts, drills.tasks("train", 2)) == []
 
