@@ -260,7 +260,8 @@ class Releases:
         if names:
             raise WithdrawnError(
                 f"Candidate {candidate.id} would serve {', '.join(names)}, which rests on withdrawn episodes. "
-                "Take out what rests on them, and learn again: llmagentos releases rebuild"
+                "Learn it again without them: llmagentos learn. Where the live release rests on them too, take that "
+                "out first: llmagentos releases rebuild"
             )
 
     def list(self) -> list[Release]:
