@@ -5,9 +5,9 @@ Prints a table, writes benchmarks/results/skills.json. Every (skill, seed) is a 
 an hour; one that is there is not measured again, and a killed one goes on behind its last finished stage.
 
 Stages: the bare model with a zero-shot and with a few-shot prompt; imitation of the environment's expert, or of its
-right answers where there is none; and, each
-from the imitated adapter, rejection sampling, policy gradient and DPO on own rewarded runs. The games have no expert:
-a player is imitated that knows the form of a move and nothing else, so far as it won by luck.
+right answers where there is none; and, each from the imitated adapter, rejection sampling, policy gradient and DPO on
+own rewarded runs. The games have no expert: a player is imitated that knows the form of a move and nothing else, so far
+as it won by luck.
 All play the same tasks of the report split greedily, strict and lenient, each with its 95 % interval in the results; a
 figure of the table is the median over seeds. Replies are held to the tools there are (`LLMAGENTOS_CONSTRAINED`), in
 practice too, unless `--free` is said. Minutes are wall time of learning, practice included.

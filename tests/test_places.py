@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from saying import registered
+from saying import IMITATION, SMALL, registered
 
 from llmagentos.agent import Agent
 from llmagentos.agentos import AgentOS
-from llmagentos.cycle import Cycle, CycleSettings
-from llmagentos.evaluation.gate import GateRules
+from llmagentos.cycle import Cycle
 from llmagentos.learning.context import Learning, LearningContext
 from llmagentos.learning.language.imitation import Imitation, ImitationSettings
 from llmagentos.learning.trainer import AdapterSettings
@@ -28,9 +27,6 @@ ASKED = {
     LIGHT: ("a lamp, please, number", "on"),
     GATE: ("the door of house", "open"),
 }
-RULES = GateRules(minimum_tasks=6, divergence_budget=None, resamples=400)
-SMALL = CycleSettings(gate_tasks=8, kept_tasks=8, development_tasks=4, rules=RULES)
-IMITATION = Imitation(ImitationSettings(AdapterSettings(4, 8.0, 1e-2), batch=4, pool=16, limit=40))
 
 
 @dataclass

@@ -5,28 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from saying import registered
+from saying import IMITATION, SMALL, registered
 
 from llmagentos.agent import Agent
 from llmagentos.agentos import AgentOS
-from llmagentos.cycle import Cycle, CycleSettings
+from llmagentos.cycle import Cycle
 from llmagentos.errors import ReleaseError, WithdrawnError
-from llmagentos.evaluation.gate import GateRules
-from llmagentos.learning.language.imitation import Imitation, ImitationSettings
-from llmagentos.learning.trainer import AdapterSettings
 from llmagentos.records.feedback import Feedback
 from llmagentos.records.generation import Sampling
 from llmagentos.releases.routes import adapter_name
 
 DOOR, LIGHT = "RebuildDoor-v0", "RebuildLight-v0"
 ASKED = {DOOR: ("the door of house", "open"), LIGHT: ("a lamp, please, number", "on")}
-SMALL = CycleSettings(
-    gate_tasks=8,
-    kept_tasks=8,
-    development_tasks=4,
-    rules=GateRules(minimum_tasks=6, divergence_budget=None, resamples=400),
-)
-IMITATION = Imitation(ImitationSettings(AdapterSettings(4, 8.0, 1e-2), batch=4, pool=16, limit=40))
 
 
 @pytest.fixture(scope="module", autouse=True)

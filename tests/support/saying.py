@@ -8,8 +8,17 @@ from typing import Any
 
 import gymnasium
 
+from llmagentos.cycle import CycleSettings
 from llmagentos.environments.language import LanguageEnvironment, Policy, StepResult
+from llmagentos.evaluation.gate import GateRules
+from llmagentos.learning.language.imitation import Imitation, ImitationSettings
+from llmagentos.learning.trainer import AdapterSettings
 from llmagentos.records.task import Split, Task
+
+RULES = GateRules(minimum_tasks=6, divergence_budget=None, resamples=400)
+SMALL = CycleSettings(gate_tasks=8, kept_tasks=8, development_tasks=4, rules=RULES)
+IMITATION = Imitation(ImitationSettings(AdapterSettings(4, 8.0, 1e-2), batch=4, pool=16, limit=40))
+"""Learns one of these environments, and surely enough for a small gate."""
 
 
 class Saying(LanguageEnvironment):

@@ -245,11 +245,10 @@ class Releases:
         Settings, and routes, which are made of how tasks open, hold nothing of an episode, and the same ones may come
         back in any release.
         """
-        inherited = candidate.begins
-        if inherited is None:
-            inherited = tuple(one.digest for one in parent.manifest.artefacts)
-        if candidate.change == "withdrawal":
-            inherited = ()
+        inherited: tuple[str, ...] = ()
+        if candidate.change != "withdrawal":
+            known = candidate.begins
+            inherited = tuple(one.digest for one in parent.manifest.artefacts) if known is None else known
         for artefact in candidate.artefacts:
             if artefact.digest and artefact.kind not in ("settings", "router"):
                 self._table.insert_lineage(artefact.digest, candidate.episodes, inherited)
