@@ -1,13 +1,18 @@
 """What people correct of a live skill: taken over at once, in other words too, and at what cost to the skill.
 
-Run: python benchmarks/corrections.py [--seeds N] [--each N] [--minutes N] [--data FOLDER] [--home FOLDER] [--fresh]
-Prints a table, writes benchmarks/results/corrections.json. Every seed is a unit of some ten minutes.
+Run: python benchmarks/corrections.py [--seeds N] [--desks N] [--each N] [--minutes N] [--data FOLDER] [--home FOLDER]
+     [--fresh]
+Prints two tables, writes benchmarks/results/corrections.json. Every seed is a unit of ten to twenty minutes.
 
 The agent learns the banking requests of CLINC150 by imitation. Then come kinds of request that the file has not (of
 the set's domain of credit cards), and a person says for `each` of a kind which tool is right. `corrections` is what
 `llmagentos learn NAME` does then; `everything` is the usual imitation (`--learner imitation`) for as many minutes as it
 took to learn the skill, with the same corrections among the file's demonstrations. Told are the requests that were
 corrected, requests of the same kinds in other words (from CLINC150's test split), and the skill's own report split.
+
+Runs of several turns (`--desks`): SupportDesk-v0 is learned, then `RUNS` of its own training runs that failed are
+corrected where they first depart from what its expert says, one reply of each. Told are the replies that are given as
+corrected then, and the desk's report split.
 """
 
 from __future__ import annotations
@@ -32,6 +37,9 @@ KINDS = {"report_lost_card": "freeze_account", "card_declined": "account_blocked
 WAYS = ("corrections", "everything")
 OTHER_WORDS = 20
 """Requests of each kind that nobody corrects."""
+DESK, RUNS, PLAYED = "SupportDesk-v0", 6, 80
+"""A skill of several turns, how many of its runs are corrected, and the most that are played for that."""
+DESK_MINUTES = 4.0
 
 
 class Measured:
@@ -95,6 +103,67 @@ def measure(folder: Path, shared: Path, model: str, name: str, requests: dict[st
     return found
 
 
+def desk(folder: Path, shared: Path, model: str, settings: JSON) -> JSON:
+    """One seed of the desk."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with AgentOS(unit_home(folder, shared, settings), model) as system:
+        agent, cycle, tasks, seed = Agent(system=system), system.cycle, int(settings["tasks"]), int(settings["seed"])
+
+        def success() -> float:
+            return round(cycle.evaluate(DESK, tasks=tasks).score.strict.estimate, 4)
+
+        learned = agent.learn(DESK, minutes=DESK_MINUTES, learner="imitation", seed=seed)
+        if not learned.released:
+            raise SystemExit(f"The desk was not learned: {learned.reason}")
+        before, given = success(), corrected(agent, seed)
+        began = time.monotonic()
+        verdict = agent.learn(DESK, minutes=settings["minutes"], seed=seed + 1)
+        spent = round((time.monotonic() - began) / 60, 2)
+        tell(f"  corrections: {verdict.reason}")
+        candidate = system.releases.candidates()[-1]
+        found: JSON = {"before": before, "after": success(), "corrected": given, "minutes": spent}
+        check = next(one for one in verdict.checks if one.skill == DESK)
+        gate = {"before": round(check.reference, 4), "after": round(check.candidate, 4)}
+        found |= {"gate": gate, "taken over": candidate.evidence["corrections"]}
+        found |= {"released": verdict.released, "reason": verdict.reason}
+    shutil.rmtree(folder)
+    return found
+
+
+def corrected(agent: Agent, seed: int) -> int:
+    """Correct failed training runs, each where it first departs from the expert; how many those were."""
+    env, given = agent.system.make_environment(DESK), 0
+    for run in agent.run(DESK, tasks=PLAYED, split="train", seed=seed + 1).episodes:
+        expert, seen = env.expert(run.task), run.observation
+        if run.success or expert is None or given == RUNS:
+            continue
+        for place, step in enumerate(run.steps):
+            right = expert(seen)
+            if step.action.strip() != right.strip():
+                agent.system.give_feedback(run.id, "correction", right, place=place)
+                given += 1
+                break
+            seen = step.observation
+    return given
+
+
+def show_desk(found: list[JSON]) -> JSON:
+    """Print what became of the desk, and return medians over seeds."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", "taken over", "desk before", "after", "by the gate", "minutes", "released", title="several turns")
+    for seed, one in enumerate(found):
+        gate = f"{one['gate']['before']:.0%} -> {one['gate']['after']:.0%}"
+        shares = [f"{one[name]:.0%}" for name in ("before", "after")]
+        said = one["taken over"].partition(" corrected")[0]
+        table.add_row(f"seed {seed}", said, *shares, gate, f"{one['minutes']:.1f}", "yes" if one["released"] else "no")
+    Console(width=100).print(table)
+    names = ("before", "after", "minutes")
+    counted = {"released": sum(one["released"] for one in found), "seeds": len(found)}
+    return {name: spread([one[name] for one in found]) for name in names} | counted
+
+
 def show(found: list[JSON]) -> JSON:
     """Print medians over seeds, and return them."""
     from rich.console import Console
@@ -118,6 +187,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure what is missing, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--desks", type=int, default=1, help="seeds of the desk")
     parser.add_argument("--each", type=int, default=4, help="requests of a kind that are corrected")
     parser.add_argument("--minutes", type=float, default=2.0, help="of learning")
     parser.add_argument("--tasks", type=int, default=150, help="of the skill's report split")
@@ -136,7 +206,12 @@ def main(arguments: list[str] | None = None) -> None:
         folder = shared / "benchmarks" / "corrections" / str(seed)
         work = partial(measure, folder, shared, options.model, name, requests, settings)
         found.append(units.measure(f"seed {seed}", settings, work))
-    units.write(concluded=show(found))
+    desks = []
+    for seed in range(options.desks):
+        settings = {"minutes": DESK_MINUTES, "tasks": options.tasks, "model": options.model, "seed": seed}
+        work = partial(desk, shared / "benchmarks" / "corrections" / f"desk-{seed}", shared, options.model, settings)
+        desks.append(units.measure(f"desk, seed {seed}", settings, work))
+    units.write(concluded={"requests": show(found), "desk": show_desk(desks) if desks else {}})
     print(f"written to {options.results}")
 
 

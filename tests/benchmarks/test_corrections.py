@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import corrections
+import pytest
 from measuring import JSON
 
 
@@ -27,3 +28,15 @@ def test_seeds_are_concluded_together() -> None:
     assert list(concluded) == list(ways)
     assert concluded["corrections"]["other words"] == {"median": 0.3, "lowest": 0.2, "highest": 0.4}
     assert (concluded["corrections"]["released"], concluded["corrections"]["seeds"]) == (1, 2)
+
+
+def test_desks_are_concluded_together(capsys: pytest.CaptureFixture[str]) -> None:
+    def one(after: float, released: bool) -> JSON:
+        said = "5 of 6 corrected replies are given as corrected now, 0 before"
+        gate = {"before": 0.8, "after": 0.83}
+        return {"before": 0.7, "after": after, "minutes": 4.0, "gate": gate, "taken over": said, "released": released}
+
+    concluded = corrections.show_desk([one(0.7, True), one(0.8, False)])
+    assert concluded["after"] == {"median": 0.75, "lowest": 0.7, "highest": 0.8}
+    assert (concluded["released"], concluded["seeds"]) == (1, 2)
+    assert "5 of 6" in capsys.readouterr().out

@@ -13,7 +13,7 @@ from llmagentos.errors import LearningError
 from llmagentos.learning.context import Briefing, Corrected, Learner, LearningContext, Practice, Score
 from llmagentos.learning.language.dagger import Dagger, DaggerSettings
 from llmagentos.learning.language.grpo import Grpo, GrpoSettings, advantages
-from llmagentos.learning.language.imitation import Imitation, ImitationSettings, fitting
+from llmagentos.learning.language.imitation import Imitation, ImitationSettings, fitting, for_few
 from llmagentos.learning.language.language_modelling import LanguageModelling, LanguageModellingSettings
 from llmagentos.learning.language.policy_gradient import PolicyGradient, PolicyGradientSettings, leave_one_out
 from llmagentos.learning.language.preference import Preference, PreferenceSettings, dpo_loss, kto_loss, pairs_of
@@ -198,6 +198,54 @@ def test_anchored_imitation_replays_what_is_kept_and_no_general_answers_beside(
         sources = {name: source(name) for name in ("replay", "kept", "general")}
         workshop.run(imitation(2, anchor=anchor), workshop.context(f"{anchor}", **sources))
         assert set(asked) == expected
+
+
+def taught(workshop: Any, demonstration: Any, **options: Any) -> tuple[AdapterTrainer, FusedAdapter]:
+    """What two replies beside runs that are to be kept made of an adapter that knows those, and that adapter."""
+    kept = [demonstration(n) for n in range(8)]
+    _, known = workshop.run(imitation(25), workshop.context(f"known{options}", demonstrations=lambda count, seed: kept))
+    start = from_peft(*read_adapter(workshop.weights(known)), workshop.decoder.config)
+    elsewhere = [replace(one, segments=(*one.segments[:1], Segment("demonstration", (90, 2)))) for one in kept[:2]]
+    sources: Any = {"demonstrations": lambda count, seed: elsewhere, "kept": lambda count, seed: kept[2 : 2 + count]}
+    quick = AdapterSettings(rank=2, alpha=4.0, learning_rate=3e-2)
+    few = {"adapter": quick, "batch": 2, "pool": 2, "replay_share": 3.0, **options}
+    _, candidate = workshop.run(imitation(100, **few), workshop.context(f"few{options}", **sources), start=start)
+    learned = from_peft(*read_adapter(workshop.weights(candidate)), workshop.decoder.config)
+    return AdapterTrainer(workshop.decoder, ADAPTER, start=learned), start
+
+
+def test_what_is_kept_stays_as_it_is_beside_a_few_replies(workshop: Any, demonstration: Any) -> None:
+    moved, probabilities = [], []
+    for options in ({}, {"keep": 20.0, "enough": 0.01}):
+        trainer, start = taught(workshop, demonstration, **options)
+        unseen = [from_transcript(demonstration(n)) for n in range(8, 16)]
+        moved.append(float(trainer.departure_in_replies(unseen, start).detach()))
+        new = [
+            from_transcript(Transcript("tiny", (demonstration(n).segments[0], Segment("demonstration", (90, 2)))))
+            for n in range(2)
+        ]
+        probabilities.append([float(one.detach().sum().exp()) for one in trainer.logprobs(new)])
+    assert moved[1] < 0.5 * moved[0]
+    assert min(probabilities[0]) > 0.02, "as likely as this small model can make two tokens"
+    assert all(0.005 < one < 0.02 for one in probabilities[1]), "enough is enough"
+
+
+def test_what_was_corrected_is_not_kept_as_it_is(workshop: Any, demonstration: Any) -> None:
+    once = demonstration(1)
+    corrected = replace(once, segments=(*once.segments[:1], Segment("demonstration", (90, 2))))
+    sources: Any = {"demonstrations": lambda count, seed: [corrected], "kept": lambda count, seed: [once] * count}
+    few = imitation(20, batch=1, pool=1, replay_share=3.0, keep=200.0, enough=0.7)
+    events, _ = workshop.run(few, workshop.context(**sources))
+    assert events[-1].metrics["loss"] < 0.4 * events[0].metrics["loss"]
+
+
+def test_few_runs_are_kept_more_to_after_every_refusal() -> None:
+    first, again = for_few(5), for_few(5, further=True, refused=1)
+    assert (first.batch, first.pool, first.limit) == (2, 5, 30)
+    assert for_few(12).limit == 60
+    assert again.keep == 4 * first.keep
+    assert again.adapter.learning_rate < first.adapter.learning_rate
+    assert for_few(1).batch == 1
 
 
 @pytest.mark.parametrize("learner", from_groups(20, **BUSY), ids=called)

@@ -15,6 +15,7 @@ from llmagentos.learning.checkpoints import FileCheckpoint
 from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer, TrainingSequence, from_transcript
 from llmagentos.models.adapters import BatchAdapters, FusedAdapter, block_mask, new_adapter
 from llmagentos.models.decoder import Decoder
+from llmagentos.models.logprobs import mean_divergence, next_logprobs
 from llmagentos.models.packing import TreeAttention, pack
 from llmagentos.models.products import PackedLinear
 from llmagentos.records.transcript import Segment, SegmentOrigin, Transcript
@@ -100,6 +101,24 @@ def test_departure_is_the_divergence_from_another_adapter(decoder: Decoder, demo
         trainer.departure(texts, other).backward()
         trainer.step()
     assert float(trainer.departure(texts, other).detach()) < 0.5 * float(moved.detach())
+
+
+def test_departure_in_replies_looks_at_the_places_alone_where_an_agent_speaks(
+    decoder: Decoder, demonstration: Show
+) -> None:
+    sequences = [from_transcript(demonstration(number)) for number in (0, 1)]
+    trainer = trained(decoder, sequences, 3)
+    places = [place - 1 for place in sequences[0].targets.tolist()]
+    tree = pack([sequences[0].tokens])
+    with torch.no_grad():
+        new = next_logprobs(decoder, tree, trainer.snapshot(), torch.tensor(places))
+        old = next_logprobs(decoder, tree, None, torch.tensor(places))
+    moved = trainer.departure_in_replies(sequences[:1], None)
+    assert float(moved.detach()) == pytest.approx(float(mean_divergence(new, old)), rel=1e-3)
+    twice = trainer.departure_in_replies([sequences[0], sequences[0]], None)
+    assert float(twice.detach()) == pytest.approx(float(moved.detach()), rel=1e-4), "what runs share counts once"
+    with pytest.raises(LearningError, match="nothing to stay near to"):
+        trainer.departure_in_replies([TrainingSequence((4, 5, 6), (False,) * 3)], None)
 
 
 def test_bf16_weights_are_trained_in_full_precision(tiny_model: Any, demonstration: Show) -> None:

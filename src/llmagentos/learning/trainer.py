@@ -176,10 +176,23 @@ class AdapterTrainer:
         `reference` is another adapter on the same base, None for the bare base.
         """
         tree = pack(sequences, device=self.decoder.device)
+        return self._departure(tree, np.arange(len(tree.tokens_N)), reference)
+
+    @arithmetic
+    def departure_in_replies(self, sequences: Sequence[TrainingSequence], reference: FusedAdapter | None) -> Tensor:
+        """The same at the places alone where a scored token is chosen. `LearningError` where nothing is scored."""
+        usable = [one for one in sequences if len(one.targets)]
+        if not usable:
+            raise LearningError("No token of these runs was said by an agent: there is nothing to stay near to.")
+        tree = pack([one.tokens[: int(one.targets[-1])] for one in usable], device=self.decoder.device)
+        places = [index[one.targets - 1] for one, index in zip(usable, tree.index, strict=True)]
+        return self._departure(tree, np.unique(np.concatenate(places)), reference)
+
+    def _departure(self, tree: PackedTree, places_M: np.ndarray, reference: FusedAdapter | None) -> Tensor:
         self.tokens += len(tree.tokens_N)
-        old_NV = next_logprobs(self.decoder, tree, reference)
-        new_NV = self.decoder.logits(self._hidden(tree, np.arange(len(tree.tokens_N)))).log_softmax(-1)
-        return mean_divergence(new_NV, old_NV)
+        old_MV = next_logprobs(self.decoder, tree, reference, torch.from_numpy(places_M))
+        new_MV = self.decoder.logits(self._hidden(tree, places_M)).log_softmax(-1)
+        return mean_divergence(new_MV, old_MV)
 
     def _allowed(self, sequences: Sequence[TrainingSequence], count: int) -> np.ndarray | None:
         """What each of `count` scored tokens could have been, [M, W]; None where all of them could be anything."""

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 AFTER = "after"
 """In a candidate's evidence: the refused one that it went on from."""
 TRIES = 2
-"""How often corrections are learned that the gate refuses: with other replayed runs each time."""
+"""How often corrections are learned that the gate refuses: the second time with other runs beside them, which weigh
+more."""
 MORE = 2
 """Times more that a skill which lost is replayed, beside the once of every kept skill."""
 
@@ -72,9 +73,9 @@ class Tried:
         times = Counter(run for one in refused for run in one.episodes)
         return {run for one in live for run in one.episodes} | {run for run, count in times.items() if count >= TRIES}
 
-    def refused(self, skill: str) -> int:
-        """Consolidations of `skill` that did not go live."""
-        return len(self._consolidations(skill)[1])
+    def refused(self, skill: str, runs: set[str] | None = None) -> int:
+        """Consolidations of `skill` that did not go live; of those that rest on any of `runs` where they are given."""
+        return sum(runs is None or not runs.isdisjoint(one.episodes) for one in self._consolidations(skill)[1])
 
     def _consolidations(self, skill: str) -> tuple[list[Candidate], list[Candidate]]:
         """Those that the live release is built on, and those that the gate refused."""
