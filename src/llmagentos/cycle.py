@@ -278,7 +278,8 @@ class Cycle:
         name = skill or CONVERSATIONS
         on_progress(Progress(f"a place for {name}", 1, 1, note=f"Corrections are learned {place.note}.{more}"))
         refused = self.tried.refused(name, self.unheeded(skill))
-        learner = Imitation(for_few(count, further=place.further, refused=refused))
+        shared = len(place.kept) + bool(skill) > 1
+        learner = Imitation(for_few(count, further=place.further, shared=shared, refused=refused))
         candidate = self._consolidate(name, learner, minutes, on_progress, place, env)
         return self.decide(candidate, on_progress=on_progress)
 

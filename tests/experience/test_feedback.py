@@ -171,7 +171,7 @@ def test_corrected_answer_of_a_skill_is_taken_over_although_no_score_moves(
     with pytest.raises(LearningError, match=f"corrected a run of {re.escape(skill)} yet"):
         cycle.heed(1, skill=skill)
     sharply = ImitationSettings(AdapterSettings(4, 8.0, 1e-2), batch=1, pool=1, limit=40)
-    monkeypatch.setattr("llmagentos.learning.language.imitation.for_few", lambda count, further, refused: sharply)
+    monkeypatch.setattr("llmagentos.learning.language.imitation.for_few", lambda count, **others: sharply)
     answer = agent.ask(skill, "a lamp, please, number 3")
     assert answer.text == "open"
     given = agent.give_feedback(answer, "correction", "on")

@@ -215,37 +215,46 @@ def taught(workshop: Any, demonstration: Any, **options: Any) -> tuple[AdapterTr
 
 
 def test_what_is_kept_stays_as_it_is_beside_a_few_replies(workshop: Any, demonstration: Any) -> None:
-    moved, probabilities = [], []
-    for options in ({}, {"keep": 20.0, "enough": 0.01}):
+    moved = []
+    for options in ({}, {"keep": 20.0}):
         trainer, start = taught(workshop, demonstration, **options)
         unseen = [from_transcript(demonstration(n)) for n in range(8, 16)]
         moved.append(float(trainer.departure_in_replies(unseen, start).detach()))
+    assert moved[1] < 0.5 * moved[0]
+
+
+def test_reply_that_is_likely_enough_pulls_no_further(
+    workshop: Any, demonstration: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So small a model can make two tokens some three per cent likely, and no more."""
+    probabilities = []
+    for enough in (0.7, 0.01):
+        monkeypatch.setattr("llmagentos.learning.language.imitation.ENOUGH", enough)
+        trainer, _ = taught(workshop, demonstration, keep=20.0 + enough)
         new = [
             from_transcript(Transcript("tiny", (demonstration(n).segments[0], Segment("demonstration", (90, 2)))))
             for n in range(2)
         ]
         probabilities.append([float(one.detach().sum().exp()) for one in trainer.logprobs(new)])
-    assert moved[1] < 0.5 * moved[0]
-    assert min(probabilities[0]) > 0.02, "as likely as this small model can make two tokens"
-    assert all(0.005 < one < 0.02 for one in probabilities[1]), "enough is enough"
+    assert min(probabilities[0]) > 0.02
+    assert all(0.005 < one < 0.02 for one in probabilities[1])
 
 
 def test_what_was_corrected_is_not_kept_as_it_is(workshop: Any, demonstration: Any) -> None:
     once = demonstration(1)
     corrected = replace(once, segments=(*once.segments[:1], Segment("demonstration", (90, 2))))
     sources: Any = {"demonstrations": lambda count, seed: [corrected], "kept": lambda count, seed: [once] * count}
-    few = imitation(20, batch=1, pool=1, replay_share=3.0, keep=200.0, enough=0.7)
+    few = imitation(20, batch=1, pool=1, replay_share=3.0, keep=200.0)
     events, _ = workshop.run(few, workshop.context(**sources))
     assert events[-1].metrics["loss"] < 0.4 * events[0].metrics["loss"]
 
 
-def test_few_runs_are_kept_more_to_after_every_refusal() -> None:
-    first, again = for_few(5), for_few(5, further=True, refused=1)
-    assert (first.batch, first.pool, first.limit) == (2, 5, 30)
-    assert for_few(12).limit == 60
-    assert again.keep == 4 * first.keep
+def test_few_runs_are_held_to_what_is_said_where_skills_share_an_adapter() -> None:
+    alone, first, again = for_few(5), for_few(5, shared=True), for_few(5, shared=True, further=True, refused=1)
+    assert (alone.keep, alone.batch, alone.limit) == (0.0, 4, 25)
+    assert (first.batch, first.pool, first.limit) == (2, 5, 50)
+    assert again.keep == 2 * first.keep > 0
     assert again.adapter.learning_rate < first.adapter.learning_rate
-    assert for_few(1).batch == 1
 
 
 @pytest.mark.parametrize("learner", from_groups(20, **BUSY), ids=called)
