@@ -288,6 +288,15 @@ def test_environment_variable_chooses_the_home(home: Path, capsys: pytest.Captur
     assert (home / "llmagentos.db").exists()
 
 
+@pytest.mark.parametrize("word", ["/quit", "/exit", "/bye"])
+def test_chat_is_left_by_a_word(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], word: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{word}\nWhere is my order?\n"))
+    assert run(["chat", "--max-tokens", "4"]) == 0
+    assert capsys.readouterr().out == "", "nothing behind it is asked"
+
+
 def test_chat_takes_thumbs_and_corrections(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -296,7 +305,7 @@ def test_chat_takes_thumbs_and_corrections(
     assert run(["chat", "--max-tokens", "4"]) == 0
     out, told = capsys.readouterr()
     assert "no answer yet" in told
-    assert "There is no /help. There are: /good, /bad, /correct, /better, /new." in told
+    assert "There is no /help. There are: /good, /bad, /correct, /better, /new, /quit." in told
     assert "needs the right text" in told
     assert "correction by" in out
     assert run(["feedback", "list", "--json"]) == 0

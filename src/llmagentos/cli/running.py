@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from llmagentos.records.episode import Episode
 
 MOST_ROWS = 30
+LEAVING = ("/quit", "/exit", "/bye")
 VERDICTS: dict[str, FeedbackKind] = {"/good": "good", "/bad": "bad", "/correct": "correction", "/better": "better"}
 """What a person may say about the last answer of a chat."""
 
@@ -111,7 +112,7 @@ def chat(
     temperature: float,
     max_tokens: int,
 ) -> None:
-    """Talk to the live release. An empty line or Ctrl-D ends, /new starts afresh.
+    """Talk to the live release. /quit, an empty line or Ctrl-D ends, /new starts afresh.
 
     /good and /bad judge the last answer, /correct TEXT says what is right, /better TEXT what is better; the next
     learning uses it. Without a terminal every line of standard input is one turn.
@@ -132,11 +133,13 @@ def chat(
         most = agent.environment_of(skill).most_steps if skill else 0
         turns, last = list(opening), ""
         for said in [message] if message is not None else _lines():
+            if said in LEAVING:
+                break
             if said == "/new":
                 turns, last = list(opening), ""
                 continue
             if _is_command(said):
-                complain(f"There is no {said}. There are: {', '.join(VERDICTS)}, /new.")
+                complain(f"There is no {said}. There are: {', '.join(VERDICTS)}, /new, /quit.")
                 continue
             if said.split(" ", 1)[0] in VERDICTS:
                 better = _judge(system, last, said)
