@@ -135,7 +135,7 @@ def corrected(agent: Agent, seed: int) -> int:
     env, given = agent.system.make_environment(DESK), 0
     for run in agent.run(DESK, tasks=PLAYED, split="train", seed=seed + 1).episodes:
         expert, seen = env.expert(run.task), run.observation
-        if run.success or expert is None or given == RUNS:
+        if run.success or expert is None:
             continue
         for place, step in enumerate(run.steps):
             right = expert(seen)
@@ -144,6 +144,8 @@ def corrected(agent: Agent, seed: int) -> int:
                 given += 1
                 break
             seen = step.observation
+        if given == RUNS:
+            break
     return given
 
 

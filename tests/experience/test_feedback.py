@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from saying import IMITATION, SMALL
 
 from llmagentos.agent import Agent
 from llmagentos.agentos import AgentOS
 from llmagentos.autonomy import Autonomy
-from llmagentos.cycle import CONVERSATIONS, Cycle, CycleSettings
+from llmagentos.cycle import CONVERSATIONS, Cycle
 from llmagentos.errors import ConfigError, LearningError, NotFoundError, WithdrawnError
-from llmagentos.evaluation.gate import GateRules
 from llmagentos.learning.language.imitation import PASSES, Imitation, ImitationSettings
 from llmagentos.learning.lessons import Lessons
 from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer, from_transcript
@@ -161,12 +161,9 @@ def test_corrected_answer_of_a_skill_is_taken_over_although_no_score_moves(
     path.write_text(
         "".join(json.dumps({"text": f"the door of house {n}", "answer": "open"}) + "\n" for n in range(200))
     )
-    rules = GateRules(minimum_tasks=6, divergence_budget=None, resamples=400)
-    small = CycleSettings(gate_tasks=8, kept_tasks=8, development_tasks=4, rules=rules)
-    cycle = Cycle(system.cycle.parts, small)
-    settings = ImitationSettings(AdapterSettings(4, 8.0, 1e-2), batch=4, pool=16, limit=40)
+    cycle = Cycle(system.cycle.parts, SMALL)
     name, agent = f"Requests-v0?data={path}", Agent(system=system)
-    assert cycle.learn(name, minutes=30, learner=Imitation(settings)).released
+    assert cycle.learn(name, minutes=30, learner=IMITATION).released
     (skill,) = system.releases.live().skills
     with pytest.raises(LearningError, match=f"corrected a run of {re.escape(skill)} yet"):
         cycle.heed(1, skill=skill)
@@ -189,7 +186,7 @@ def test_corrected_answer_of_a_skill_is_taken_over_although_no_score_moves(
     other = agent.give_feedback(agent.ask(skill, "a lamp, please, number 4"), "correction", "open")
     env = system.make_environment(name)
     place = cycle.places.find(env, system.releases.live())
-    mixed = cycle.teach(env, Imitation(settings), place.start, minutes=30, place=place)
+    mixed = cycle.teach(env, IMITATION, place.start, minutes=30, place=place)
     system.releases.publish(mixed, Verdict(mixed.id, True, "a test"))
     assert other.shown in mixed.episodes
     assert cycle.unheeded(skill) == {other.shown}, "among many runs a few may come to nothing"

@@ -12,7 +12,7 @@ import torch
 
 from llmagentos.learning.checkpoints import FileCheckpoint
 from llmagentos.learning.context import Learner, LearningContext, Score
-from llmagentos.models.adapters import FusedAdapter, read_adapter
+from llmagentos.models.adapters import FusedAdapter, from_peft, read_adapter
 from llmagentos.models.decoder import Decoder
 from llmagentos.records.episode import Episode
 from llmagentos.records.progress import Progress
@@ -107,6 +107,10 @@ class Workshop:
         """The bytes of a candidate's adapter."""
         assert candidate is not None
         return self.blobs[int(candidate.artefacts[0].digest)]
+
+    def learned(self, candidate: Candidate | None) -> FusedAdapter:
+        """A candidate's adapter."""
+        return from_peft(*read_adapter(self.weights(candidate)), self.decoder.config)
 
     def tensors(self, candidate: Candidate | None) -> dict[str, torch.Tensor]:
         return read_adapter(self.weights(candidate))[0]

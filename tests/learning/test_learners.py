@@ -21,7 +21,7 @@ from llmagentos.learning.language.prompt_distillation import PromptDistillation,
 from llmagentos.learning.language.rejection_sampling import RejectionSampling, RejectionSamplingSettings, winners
 from llmagentos.learning.run import CALIBRATION
 from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer, from_transcript
-from llmagentos.models.adapters import BatchAdapters, FusedAdapter, from_peft, new_adapter, read_adapter
+from llmagentos.models.adapters import BatchAdapters, FusedAdapter, new_adapter
 from llmagentos.models.packing import TreeAttention, pack
 from llmagentos.records.episode import Episode
 from llmagentos.records.task import Task
@@ -173,7 +173,7 @@ def test_anchored_imitation_stays_nearer_where_nothing_is_to_be_learned(workshop
         context = workshop.context(f"{anchor}", general=lambda count, seed: general[seed % 3 : seed % 3 + count])
         events, candidate = workshop.run(imitation(25, anchor=anchor), context)
         assert ("moved" in events[-1].metrics) == (anchor > 0)
-        learned = from_peft(*read_adapter(workshop.weights(candidate)), workshop.decoder.config)
+        learned = workshop.learned(candidate)
         trainer = AdapterTrainer(workshop.decoder, ADAPTER, start=learned)
         moved.append(float(trainer.departure([one.tokens for one in general[4:]], None).detach()))
         losses.append(events[-1].metrics["loss"])
@@ -200,17 +200,22 @@ def test_anchored_imitation_replays_what_is_kept_and_no_general_answers_beside(
         assert set(asked) == expected
 
 
+def corrected(shown: Transcript) -> Transcript:
+    """The first reply of a demonstration, something else in its place."""
+    return replace(shown, segments=(*shown.segments[:1], Segment("demonstration", (90, 2))))
+
+
 def taught(workshop: Any, demonstration: Any, **options: Any) -> tuple[AdapterTrainer, FusedAdapter]:
     """What two replies beside runs that are to be kept made of an adapter that knows those, and that adapter."""
     kept = [demonstration(n) for n in range(8)]
     _, known = workshop.run(imitation(25), workshop.context(f"known{options}", demonstrations=lambda count, seed: kept))
-    start = from_peft(*read_adapter(workshop.weights(known)), workshop.decoder.config)
-    elsewhere = [replace(one, segments=(*one.segments[:1], Segment("demonstration", (90, 2)))) for one in kept[:2]]
+    start = workshop.learned(known)
+    elsewhere = [corrected(one) for one in kept[:2]]
     sources: Any = {"demonstrations": lambda count, seed: elsewhere, "kept": lambda count, seed: kept[2 : 2 + count]}
     quick = AdapterSettings(rank=2, alpha=4.0, learning_rate=3e-2)
     few = {"adapter": quick, "batch": 2, "pool": 2, "replay_share": 3.0, **options}
     _, candidate = workshop.run(imitation(100, **few), workshop.context(f"few{options}", **sources), start=start)
-    learned = from_peft(*read_adapter(workshop.weights(candidate)), workshop.decoder.config)
+    learned = workshop.learned(candidate)
     return AdapterTrainer(workshop.decoder, ADAPTER, start=learned), start
 
 
@@ -231,10 +236,7 @@ def test_reply_that_is_likely_enough_pulls_no_further(
     for enough in (0.7, 0.01):
         monkeypatch.setattr("llmagentos.learning.language.imitation.ENOUGH", enough)
         trainer, _ = taught(workshop, demonstration, keep=20.0 + enough)
-        new = [
-            from_transcript(Transcript("tiny", (demonstration(n).segments[0], Segment("demonstration", (90, 2)))))
-            for n in range(2)
-        ]
+        new = [from_transcript(corrected(demonstration(n))) for n in range(2)]
         probabilities.append([float(one.detach().sum().exp()) for one in trainer.logprobs(new)])
     assert min(probabilities[0]) > 0.02
     assert all(0.005 < one < 0.02 for one in probabilities[1])
@@ -242,8 +244,8 @@ def test_reply_that_is_likely_enough_pulls_no_further(
 
 def test_what_was_corrected_is_not_kept_as_it_is(workshop: Any, demonstration: Any) -> None:
     once = demonstration(1)
-    corrected = replace(once, segments=(*once.segments[:1], Segment("demonstration", (90, 2))))
-    sources: Any = {"demonstrations": lambda count, seed: [corrected], "kept": lambda count, seed: [once] * count}
+    right = corrected(once)
+    sources: Any = {"demonstrations": lambda count, seed: [right], "kept": lambda count, seed: [once] * count}
     few = imitation(20, batch=1, pool=1, replay_share=3.0, keep=200.0)
     events, _ = workshop.run(few, workshop.context(**sources))
     assert events[-1].metrics["loss"] < 0.4 * events[0].metrics["loss"]
@@ -294,13 +296,13 @@ def test_candidate_holds_the_trained_adapter(workshop: Any) -> None:
     _, candidate = workshop.run(imitation(3), workshop.context())
     (artefact,) = candidate.artefacts
     assert (artefact.name, artefact.kind, artefact.skill) == ("adapter", "adapter", "toy")
-    adapter = from_peft(*read_adapter(workshop.weights(candidate)), workshop.decoder.config)
+    adapter = workshop.learned(candidate)
     assert any(bool(b.any()) for _, b in adapter.pairs.values())
 
 
 def test_learning_goes_on_from_a_given_start(workshop: Any) -> None:
     _, candidate = workshop.run(imitation(20), workshop.context("first"))
-    start = from_peft(*read_adapter(workshop.weights(candidate)), workshop.decoder.config)
+    start = workshop.learned(candidate)
     cold, _ = workshop.run(imitation(1), workshop.context("cold"))
     warm, _ = workshop.run(imitation(1), workshop.context("warm"), start=start)
     assert warm[0].metrics["loss"] < cold[0].metrics["loss"] - 0.5
@@ -428,7 +430,7 @@ def test_people_are_preferred_with_nothing_to_practise(workshop: Any, own_run: A
         verdicts=lambda count, seed: [(better, True), (worse, False)],
     )
     _, candidate = workshop.run(preference(12, loss=loss, likelihood=0.0), context)
-    adapter = from_peft(*read_adapter(workshop.weights(candidate)), workshop.decoder.config)
+    adapter = workshop.learned(candidate)
     before, after = (
         [
             float(part.detach())
@@ -683,7 +685,7 @@ def test_replay_keeps_an_old_habit(workshop: Any, own_run: Any) -> None:
             str(number), practice=lambda a, asked, g=groups: g, replay=lambda count, seed, k=kept: k
         )
         _, candidate = workshop.run(policy_gradient(8, replay_weight=1.0), context)
-        adapter = from_peft(*read_adapter(workshop.weights(candidate)), workshop.decoder.config)
+        adapter = workshop.learned(candidate)
         trainer = AdapterTrainer(workshop.decoder, ADAPTER, start=adapter)
         likelihood.append(float(trainer.logprobs([from_transcript(old)])[0].detach()))
     assert likelihood[1] > likelihood[0] + 0.1
@@ -903,4 +905,4 @@ def test_smallest_budget_still_takes_the_first_steps(workshop: Any, clock: Any) 
 def test_single_step_and_rank_one_start_are_possible(workshop: Any) -> None:
     start = new_adapter(workshop.decoder.config, 1, 1.0, 0)
     _, candidate = workshop.run(imitation(1), workshop.context(), start=start)
-    assert from_peft(*read_adapter(workshop.weights(candidate)), workshop.decoder.config).rank == 1
+    assert workshop.learned(candidate).rank == 1

@@ -153,10 +153,8 @@ class AdapterTrainer:
         usable = [i for i, sequence in enumerate(sequences) if len(sequence.targets)]
         if not usable:
             raise LearningError("No token in this batch may train: no sampled or demonstrated text in the episodes.")
-        # Nothing after the last scored token matters, nor does that token's own hidden state.
-        tree = pack([sequences[i].tokens[: int(sequences[i].targets[-1])] for i in usable], device=self.decoder.device)
+        tree, places = self._scored([sequences[i] for i in usable])
         self.tokens += len(tree.tokens_N)
-        places = np.concatenate([index[sequences[i].targets - 1] for i, index in zip(usable, tree.index, strict=True)])
         wanted = np.concatenate([np.asarray(sequences[i].tokens)[sequences[i].targets] for i in usable])
         logits = self.decoder.logits(self._hidden(tree, places))
         allowed = self._allowed([sequences[i] for i in usable], len(places))
@@ -184,9 +182,15 @@ class AdapterTrainer:
         usable = [one for one in sequences if len(one.targets)]
         if not usable:
             raise LearningError("No token of these runs was said by an agent: there is nothing to stay near to.")
-        tree = pack([one.tokens[: int(one.targets[-1])] for one in usable], device=self.decoder.device)
-        places = [index[one.targets - 1] for one, index in zip(usable, tree.index, strict=True)]
-        return self._departure(tree, np.unique(np.concatenate(places)), reference)
+        tree, places = self._scored(usable)
+        return self._departure(tree, np.unique(places), reference)
+
+    def _scored(self, sequences: Sequence[TrainingSequence]) -> tuple[PackedTree, np.ndarray]:
+        """Sequences of which something is scored, packed, and the flat places where their scored tokens are chosen."""
+        # Nothing after the last scored token matters, nor does that token's own hidden state.
+        tree = pack([one.tokens[: int(one.targets[-1])] for one in sequences], device=self.decoder.device)
+        places = [index[one.targets - 1] for one, index in zip(sequences, tree.index, strict=True)]
+        return tree, np.concatenate(places)
 
     def _departure(self, tree: PackedTree, places_M: np.ndarray, reference: FusedAdapter | None) -> Tensor:
         self.tokens += len(tree.tokens_N)

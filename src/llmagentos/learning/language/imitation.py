@@ -186,7 +186,7 @@ class _Pools:
         self._made = (-1, 0)
         self._batches: list[list[TrainingSequence]] = []
         self._openings: list[tuple[int, ...]] = []
-        """What comes before the first reply of each demonstration of the present pool."""
+        """What comes before the first reply of each demonstration of the present pool, where `keep` is above 0."""
 
     @property
     def known(self) -> int:
@@ -208,7 +208,7 @@ class _Pools:
         count = int(share * (step + 1)) - int(share * step)  # a share below one run a step comes every few steps
         again = self.context.kept if self.settings.anchor else self.context.replay
         kept = [from_transcript(one) for one in again(count, self.context.seed * 7919 + step)] if count else []
-        return own, [one for one in kept if not self._shown_as_well(one)] if self.settings.keep else kept
+        return own, [one for one in kept if not self._shown_as_well(one)]
 
     def _shown_as_well(self, kept: TrainingSequence) -> bool:
         """Whether a run opens like what is demonstrated: there it is not to stay as it is."""
@@ -225,7 +225,7 @@ class _Pools:
                 "corrected episode is stored. Learn from own runs instead: "
                 f"llmagentos learn '{self.context.skill}' --learner policy-gradient"
             )
-        shown = map(from_transcript, found)
+        shown = map(from_transcript, found if self.settings.keep else ())
         self._openings = [one.tokens[: int(one.targets[0])] for one in shown if len(one.targets)]
         return batches(found, size, random.Random(seed))
 
