@@ -20,12 +20,16 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from llmagentos.config import DEFAULT_MODEL
+from llmagentos.models.native.library import NEEDED, WIDE, processor_features
 
 RESULTS = Path(__file__).parent / "results"
 """Where the last results lie; they are committed."""
 
-COMPARABLE = ("processor", "cores")
+COMPARABLE = ("processor", "instructions", "cores")
 """Where machines differ in these, their numbers are not put into one table."""
+
+INSTRUCTIONS = {"AVX-512 VNNI": WIDE, "AVX2": NEEDED}
+"""What kernels are compiled for, the faster first."""
 
 SHARED = ("models", "assets", "kernels")
 """Of a home: downloads and what was compiled, which others link to."""
@@ -34,9 +38,13 @@ JSON: TypeAlias = dict[str, Any]
 
 
 def describe_machine() -> JSON:
-    """Processor, cores this process may use, memory and system."""
+    """Processor, what the kernels use of it, cores this process may use, memory and system.
+
+    One name ("AMD EPYC") stands for processors with AVX-512 and without.
+    """
     return {
         "processor": _processor(),
+        "instructions": _instructions(),
         "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
         "memory_gb": _memory_gb(),
         "system": f"{platform.system()} {platform.release()}",
@@ -48,6 +56,10 @@ def _processor() -> str:
     lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(named, platform.processor() or platform.machine())
+
+
+def _instructions() -> str:
+    return next((name for name, needed in INSTRUCTIONS.items() if needed <= processor_features()), "")
 
 
 def _memory_gb() -> float | None:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from measuring import RESULTS, Units, describe_machine, percentile, spread
 
+from llmagentos.models.native.library import NEEDED, processor_features
+
 HERE = {"processor": "P", "cores": 2, "system": "Linux 1"}
 USED = {"python": "3.11"}
 
@@ -53,7 +55,7 @@ def test_numbers_of_another_version_are_discarded_and_it_is_said(
     assert "discarded" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("change", [{"cores": 4}, {"processor": "Q"}])
+@pytest.mark.parametrize("change", [{"cores": 4}, {"processor": "Q"}, {"instructions": "AVX2"}])
 def test_numbers_of_another_machine_are_kept_apart_and_count_there_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any]
 ) -> None:
@@ -106,6 +108,7 @@ def test_machine_says_what_numbers_depend_on() -> None:
     machine = describe_machine()
     assert machine["processor"]
     assert machine["cores"] >= 1
+    assert (machine["instructions"] != "") == (processor_features() >= NEEDED)
 
 
 @pytest.mark.parametrize("name", ["journal", "decode", "learning_curves"])

@@ -25,7 +25,9 @@ from llmagentos.errors import KernelsMissing
 SOURCES = ("pool.h", "registers.h", "products.h", "attention.h", "decode.h", "train.h", "kernels.c")
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-shared", "-fPIC", "-pthread")
 NEEDED = frozenset({"avx2", "f16c", "fma"})
-"""What the kernels ask of a processor, as Linux names it; they are faster by AVX-512 with VNNI (see `registers.h`)."""
+"""What the kernels ask of a processor, as Linux names it."""
+WIDE = frozenset({"avx512_vnni", "avx512bw", "avx512dq", "avx512vl"})
+"""By what they are faster (see `registers.h`)."""
 PATIENCE_S = 120
 """Seconds after which a compiler hangs."""
 
