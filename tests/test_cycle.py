@@ -34,7 +34,7 @@ from llmagentos.models.routing import Route
 from llmagentos.models.scripted import ScriptedEngine
 from llmagentos.records.document import Document
 from llmagentos.records.episode import Episode
-from llmagentos.records.identity import new_id
+from llmagentos.records.identity import JSON, new_id
 from llmagentos.records.message import Message
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Artefact, Candidate, Interval, SkillCheck, Verdict
@@ -63,6 +63,8 @@ class Given:
     base: str = ""
     episodes: tuple[str, ...] = ()
     """What the weights rest on."""
+    curve: tuple[dict[str, float], ...] = ()
+    """What it measured of own runs."""
     begun: list[tuple[FusedAdapter | None, int]] = field(default_factory=list)
     """Start and seed of each learning."""
 
@@ -72,7 +74,10 @@ class Given:
         data = write_adapter(self.adapter, context.decoder.config, self.base or context.base)
         artefact = Artefact("adapter", "adapter", context.store(data), context.skill)
         skill = self.skill or context.skill
-        return Candidate(new_id("candidate"), skill, (artefact,), self.name, self.change, episodes=self.episodes)
+        evidence: dict[str, JSON] = {"curve": list(self.curve)}
+        return Candidate(
+            new_id("candidate"), skill, (artefact,), self.name, self.change, evidence=evidence, episodes=self.episodes
+        )
 
 
 @pytest.fixture(scope="module")
@@ -264,6 +269,15 @@ def test_candidate_without_gain_is_refused(system: AgentOS, cycle: Cycle, taught
     assert not learn(cycle, DOOR, taught["light"]).released
     assert system.releases.live().id == "r0"
     assert len(system.releases.verdicts()) == 1
+
+
+def test_practice_that_went_better_than_the_gate_is_told(cycle: Cycle, taught: dict[str, FusedAdapter]) -> None:
+    told: list[Progress] = []
+    practised = Given(taught["light"], curve=({"reward": 1.0, "strict": 1.0},) * 12)
+    assert not cycle.learn(DOOR, minutes=5, learner=practised, on_progress=told.append).released
+    notes = [event.note for event in told if event.stage == llmagentos.cycle.WATCHING]
+    assert len(notes) == 1
+    assert "100% of the runs in practice succeeded and 0% of those on fresh tasks" in notes[0]
 
 
 def test_candidate_that_strays_too_far_is_refused(

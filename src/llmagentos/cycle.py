@@ -16,6 +16,7 @@ from llmagentos.choosing import Choosing
 from llmagentos.config import Settings
 from llmagentos.errors import AdapterError, ConfigError, GateError, LearningError, ReleaseError
 from llmagentos.evaluation.metrics import SkillReport, score
+from llmagentos.evaluation.statistics import wilson_interval
 from llmagentos.judging import Judging, JudgingSettings
 from llmagentos.kernel.rollouts import Rollouts
 from llmagentos.learning.abstention import weigh
@@ -25,6 +26,7 @@ from llmagentos.learning.lessons import Lessons, LessonServices
 from llmagentos.learning.strategy import DISTILLING, learner_named, time_to_look
 from llmagentos.learning.tempering import between, only_harmed, share_of, tempered
 from llmagentos.learning.unproven import AFTER, Tried
+from llmagentos.learning.watch import by_heart
 from llmagentos.learning.worked import check_tasks
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.models.torch_engine import TorchEngine
@@ -186,6 +188,8 @@ class Cycle:
         for warning in candidate.evidence.get("warnings", ()):
             on_progress(Progress(WATCHING, 1, 1, note=warning))
         verdict = self.decide(candidate, on_progress=on_progress)
+        for warning in _known_by_heart(candidate, verdict):
+            on_progress(Progress(WATCHING, 1, 1, note=warning))
         if not only_harmed(candidate, verdict):
             return verdict
         share = share_of(verdict)
@@ -441,3 +445,11 @@ class Cycle:
             return replace(candidate, parent=live.id, created=time.time())
         finally:
             working.close()
+
+
+def _known_by_heart(candidate: Candidate, verdict: Verdict) -> list[str]:
+    """What to do where practice went better than the gate's tasks of the skill that was to be learned."""
+    curve = candidate.evidence.get("curve", ())
+    gained = [check for check in verdict.checks if check.rule == "gain"]
+    found = [wilson_interval(check.candidate * check.tasks, check.tasks) for check in gained]
+    return [warning for one in found for warning in by_heart(curve, one.estimate, one.high)]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from llmagentos.learning.watch import FEWEST, is_flat, repetition, warnings
+from llmagentos.learning.watch import FEWEST, by_heart, is_flat, repetition, warnings
 
 SOUND = {"reward": (0.2, 0.9), "strict": (0.2, 0.9), "lenient": (0.3, 0.95), "length": (40.0, 30.0)}
 
@@ -69,3 +69,21 @@ def test_repetition_counts_fours_that_came_before() -> None:
     assert repetition(tuple(range(20))) == 0.0
     assert repetition((7,) * 20) == pytest.approx(1 - 1 / 17)
     assert repetition(()) == 0.0
+
+
+def test_practice_that_goes_better_than_fresh_tasks_is_told() -> None:
+    said = by_heart(curve(strict=(0.95, 0.95)), held_out=0.7, at_most=0.78)
+    assert said == [
+        "95% of the runs in practice succeeded and 70% of those on fresh tasks: the training tasks are known by heart. "
+        "More of them would teach it more than more minutes."
+    ]
+
+
+@pytest.mark.parametrize(("held_out", "at_most"), [(0.9, 0.93), (0.7, 0.99), (1.0, 1.0)])
+def test_a_difference_that_is_small_or_may_be_chance_is_not_told(held_out: float, at_most: float) -> None:
+    assert by_heart(curve(strict=(0.95, 0.95)), held_out, at_most) == []
+
+
+def test_nothing_is_said_of_tasks_where_practice_was_short_or_there_was_none() -> None:
+    assert by_heart(curve(FEWEST - 1, strict=(1.0, 1.0)), 0.0, 0.1) == []
+    assert by_heart([{"loss": 0.1}] * 40, 0.0, 0.1) == []
