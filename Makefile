@@ -10,7 +10,7 @@ RUNTIME := $(VENV)/.runtime-$(shell cat requirements.lock pyproject.toml | cksum
 DEVELOPMENT := $(VENV)/.development-$(shell cat requirements-dev.lock pyproject.toml | cksum | tr -dc 0-9)
 # The kernels want a C compiler: where there is none, a package brings one (100 MB).
 COMPILER := $(shell command -v $${CC:-cc} gcc clang >/dev/null 2>&1 || echo ziglang==0.17.1)
-BENCHMARKS ?= $(filter-out $(addprefix benchmarks/,measuring.py pairing.py corpora.py),$(sort $(wildcard benchmarks/[a-z]*.py)))
+BENCHMARKS ?= $(filter-out $(addprefix benchmarks/,measuring.py pairing.py corpora.py figures.py),$(sort $(wildcard benchmarks/[a-z]*.py)))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
@@ -42,9 +42,10 @@ check: $(DEVELOPMENT)  ## format, lint, types, architecture and documentation
 bench: $(DEVELOPMENT)  ## run the benchmarks (hours; units done are kept); BENCHMARKS=benchmarks/decode.py ARGS=--fresh
 	@for file in $(BENCHMARKS); do echo "== $$file"; $(RUN)/python $$file $(ARGS) || exit 1; done
 
-docs: $(DEVELOPMENT)  ## write docs/cli.md from the commands themselves
+docs: $(DEVELOPMENT)  ## write docs/cli.md from the commands, docs/figures.md from the results of benchmarks
 	$(RUN)/python -m llmagentos.cli.reference > docs/cli.md.new && mv docs/cli.md.new docs/cli.md
-	$(RUN)/python -m pytest tests/test_docs.py
+	$(RUN)/python benchmarks/figures.py > docs/figures.md.new && mv docs/figures.md.new docs/figures.md
+	$(RUN)/python -m pytest tests/test_docs.py tests/benchmarks/test_figures.py
 
 lock: $(DEVELOPMENT)  ## resolve pyproject.toml again and write both locks
 	$(RUN)/python -m pip install --quiet --dry-run --ignore-installed --report - . \
