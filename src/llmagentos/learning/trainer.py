@@ -135,6 +135,14 @@ class AdapterTrainer:
         self.tokens = 0
         """Tokens computed forward and backward so far."""
 
+    @arithmetic
+    def begin(self, adapter: FusedAdapter) -> None:
+        """Take the factors of another adapter of the same shape, before the first step."""
+        with torch.no_grad():
+            for key, pair in adapter.pairs.items():
+                for mine, given in zip(self.pairs[key], pair, strict=True):
+                    mine.copy_(given)
+
     def __call__(self, layer: int, group: str, x_NI: Tensor, weight: PackedLinear) -> Tensor:
         """The adapted product (see `decoder.LowRank`)."""
         pair = self.pairs.get((layer, group))
