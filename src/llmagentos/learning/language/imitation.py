@@ -62,7 +62,7 @@ SIZES = (2, 4, 8, 16, 32)
 STEPS = 240
 """That many steps come before more runs a step. In the same minutes SupportDesk-v0 came to 75 and 88 % with two runs a
 step (240 steps), to 58 % with four."""
-ORIENTED_BY = 16
+ORIENTED_BY = 8
 """Runs by whose gradient a fresh adapter is turned."""
 GENERAL, ANCHORED_EVERY = 2, 4
 """Requests of no skill beside a step, and how often: at every step they cost a third of the steps."""
