@@ -9,10 +9,10 @@ of one length, at right angles, it is largest for the first R right singular vec
 (Halko et al. 2011, algorithm 4.1): an adapter with A = 0 and a random B, of a few times the rank, changes nothing, and
 the gradient of its A is B^T dW.
 
-60 steps of SupportDesk-v0 from four seeds: 52, 64, 58 and 56 % of 200 development tasks by the gradient of 8 runs (34,
-86, 76 and 64 % by that of 16), from random rows 35, 62, 53 and 32 %; random rows of length 1 from the last three seeds 55,
-62 and 40 %. RESTAURANTS-8K after 120 steps: 68 and 64 % (16 runs), function calls alike. After 240 steps the desk was at
-96 % either way. 8 runs take as long as about five steps.
+60 steps of SupportDesk-v0 from four seeds: 52, 64, 58 and 56 % of 200 development tasks by the gradient of 8 runs, 34,
+86, 76 and 64 % by that of 16; from random rows 35, 62, 53 and 32 %, from random rows of length 1 (the last three seeds)
+55, 62 and 40 %. RESTAURANTS-8K after 120 steps: 68 and 64 % (16 runs), function calls alike. After 240 steps
+the desk was at 96 % either way. 8 runs take as long as about five steps.
 """
 
 from __future__ import annotations
