@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import fmean
+from typing import Any
 
 import pytest
 import torch
 
 from llmagentos.learning import orientation
+from llmagentos.learning.language import imitation
 from llmagentos.learning.orientation import oriented
 from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer, TrainingSequence, from_transcript
 from llmagentos.models.adapters import FusedAdapter, new_adapter
@@ -91,3 +93,22 @@ def test_only_as_many_rows_are_turned_as_the_gradient_has_directions() -> None:
     turned = orientation._turned(rows, torch.outer(torch.randn(12), direction))
     assert abs(float(turned[0] @ direction)) == pytest.approx(1.0, abs=1e-5)
     assert torch.equal(turned[1:], rows[1:])
+
+
+def test_imitation_is_turned_once_and_only_where_it_begins_from_nothing(
+    workshop: Any, decoder: Decoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turned: list[int] = []
+
+    def counted(*given: Any) -> FusedAdapter:
+        turned.append(len(given[2]))
+        return oriented(*given)
+
+    monkeypatch.setattr(imitation, "oriented", counted)
+    learner = imitation.Imitation(imitation.ImitationSettings(SETTINGS, batch=2, pool=16, limit=12))
+    workshop.run(learner, workshop.context(), kill_after=10)  # as many as a checkpoint waits for
+    workshop.run(learner, workshop.context())
+    assert turned == [imitation.ORIENTED_BY]
+    start = new_adapter(decoder.config, SETTINGS.rank, SETTINGS.alpha, 0)
+    workshop.run(learner, workshop.context("further"), start=start)
+    assert len(turned) == 1
