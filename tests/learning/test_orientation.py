@@ -112,3 +112,9 @@ def test_imitation_is_turned_once_and_only_where_it_begins_from_nothing(
     start = new_adapter(decoder.config, SETTINGS.rank, SETTINGS.alpha, 0)
     workshop.run(learner, workshop.context("further"), start=start)
     assert len(turned) == 1
+
+
+def test_a_handful_of_runs_turns_nothing(workshop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imitation, "oriented", None)
+    learner = imitation.Imitation(imitation.for_few(imitation.ORIENTED_BY - 1))
+    assert workshop.run(learner, workshop.context())[1] is not None

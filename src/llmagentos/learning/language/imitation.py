@@ -63,7 +63,7 @@ STEPS = 240
 """That many steps come before more runs a step. In the same minutes SupportDesk-v0 came to 75 and 88 % with two runs a
 step (240 steps), to 58 % with four."""
 ORIENTED_BY = 8
-"""Runs by whose gradient a fresh adapter is turned."""
+"""Runs by whose gradient a fresh adapter is turned; fewer corrections than these say too little."""
 GENERAL, ANCHORED_EVERY = 2, 4
 """Requests of no skill beside a step, and how often: at every step they cost a third of the steps."""
 PASSES = 20
@@ -116,8 +116,7 @@ class Imitation:
         briefing = context.briefing if settings.brief else None
         told = briefing or context
         pools = _Pools(context, settings, told.demonstrations)
-        if start is None and not run.done:
-            shown = pools.own(0, ORIENTED_BY)
+        if start is None and not run.done and len(shown := pools.own(0, ORIENTED_BY)) == ORIENTED_BY:
             run.trainer.begin(oriented(context.decoder, settings.adapter, shown, context.seed, context.constraints))
         while not run.finished:
             size = settings.batch or self._size(run, pools)
