@@ -176,12 +176,12 @@ def test_prompt_that_differs_from_task_to_task_is_never_left_out(tiny_model: Pat
         gymnasium.registry.pop(name)
 
 
-def test_brief_prompt_that_the_weights_do_not_know_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+def test_brief_prompt_under_which_the_skill_is_lost_is_refused(tiny_model: Path, tmp_path: Path) -> None:
     with AgentOS(tmp_path / "home", str(tiny_model)) as other:
         cycle = Cycle(other.cycle.parts, CycleSettings(gate_tasks=8, development_tasks=4, rules=RULES))
         assert cycle.learn(SHOP, minutes=30, learner=IMITATION).released
         assert cycle.told_whole() == [SHOP]
-        hasty = PromptDistillation(replace(DISTILLATION.settings, adapter=replace(ADAPTER, learning_rate=0.0), limit=1))
+        hasty = PromptDistillation(replace(DISTILLATION.settings, adapter=replace(ADAPTER, learning_rate=1.0), limit=1))
         before = cycle.evaluate(SHOP, tasks=8).score.strict.estimate
         verdict = cycle.learn(SHOP, minutes=30, learner=hasty)
         assert (before, other.releases.live().id) == (1, "r1")
