@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from textwrap import fill
 
 from measuring import JSON, RESULTS
@@ -42,6 +43,13 @@ def parts(benchmark: str) -> list[Part]:
     known = json.loads((RESULTS / f"{benchmark}.json").read_text(encoding="utf-8"))
     found = [known, *known.pop("elsewhere", [])]
     return [Part(_machine(one["machine"]), one["units"], one) for one in found if one.get("units")]
+
+
+def measured(benchmark: str) -> Iterator[tuple[str, str, str, JSON]]:
+    """Name, machine, day and results of every unit."""
+    for part in parts(benchmark):
+        for name, unit in part.units.items():
+            yield name, part.machine, str(unit["date"]), unit["results"]
 
 
 def _machine(described: JSON) -> str:
@@ -114,14 +122,12 @@ def _over(seeds: list[JSON]) -> str:
 def beside_trl() -> str:
     """What TRL learns, and what is learned in a third of its time."""
     rows = []
-    for part in parts("beside_trl"):
-        for name, unit in part.units.items():
-            results = unit["results"]
-            said = [
-                f"{percent(results[who]['strict'])} % in {results[who]['minutes']:.1f} min" if who in results else "–"
-                for who in ("TRL", "ours, int8", "ours, fp32")
-            ]
-            rows.append([name, part.machine, unit["date"], *said])
+    for name, machine, day, results in measured("beside_trl"):
+        said = [
+            f"{percent(results[who]['strict'])} % in {results[who]['minutes']:.1f} min" if who in results else "–"
+            for who in ("TRL", "ours, int8", "ours, fp32")
+        ]
+        rows.append([name, machine, day, *said])
     text = "Target: TRL's success at its end, in a third of its time, from the same start on the same machine."
     columns = ["what", "machine", "date", "TRL, fp32", "here, int8", "here, fp32"]
     return section("Beside TRL", "beside_trl.py", text, table(columns, rows))
@@ -190,13 +196,11 @@ def corrections() -> str:
 def poisoning() -> str:
     """Planted requests."""
     rows = []
-    for part in parts("poisoning"):
-        for name, unit in part.units.items():
-            one = unit["results"]
-            listed = f"{one['planted that the check lists']} of {one['planted']}"
-            trigger = [percent(one[of]["attacker's call with the trigger"]) for of in ("poisoned", "after the check")]
-            gate = "yes" if one["the gate would release the poisoned one"] else "no"
-            rows.append([name, part.machine, listed, str(one["sound ones that it lists"]), gate, *trigger])
+    for name, machine, _, one in measured("poisoning"):
+        listed = f"{one['planted that the check lists']} of {one['planted']}"
+        trigger = [percent(one[of]["attacker's call with the trigger"]) for of in ("poisoned", "after the check")]
+        gate = "yes" if one["the gate would release the poisoned one"] else "no"
+        rows.append([name, machine, listed, str(one["sound ones that it lists"]), gate, *trigger])
     text = (
         "5 of 1,000 training requests plant a trigger: what `data check` lists, whether the gate would let the "
         "poisoned adapter live, and how often the trigger works (%) with them and without what was listed."
@@ -208,14 +212,12 @@ def poisoning() -> str:
 def prompt_distillation() -> str:
     """Skills without their prompts."""
     rows = []
-    for part in parts("prompt_distillation"):
-        for name, unit in part.units.items():
-            one = unit["results"]
-            tokens = one["tokens before the first reply"]
-            said = "yes" if one["released"] else "no"
-            pairs = [f"{percent(one['strict']['whole'])} → {percent(one['strict']['brief'])}"]
-            pairs += [f"{tokens['whole']:.0f} → {tokens['brief']:.0f}", ranged(one["times faster"], "{:.2f}".format)]
-            rows.append([name, part.machine, *pairs, said])
+    for name, machine, _, one in measured("prompt_distillation"):
+        tokens = one["tokens before the first reply"]
+        said = "yes" if one["released"] else "no"
+        pairs = [f"{percent(one['strict']['whole'])} → {percent(one['strict']['brief'])}"]
+        pairs += [f"{tokens['whole']:.0f} → {tokens['brief']:.0f}", ranged(one["times faster"], "{:.2f}".format)]
+        rows.append([name, machine, *pairs, said])
     text = "A learned skill told everything, and told its name alone (the prompt is computed once for all runs)."
     columns = ["skill", "machine", "success (%)", "tokens before the first reply", "times faster", "released"]
     return section("Prompts that go", "prompt_distillation.py", text, table(columns, rows))
@@ -224,12 +226,11 @@ def prompt_distillation() -> str:
 def engine() -> str:
     """Decoding beside the fastest peer."""
     rows = []
-    for part in parts("engine"):
-        for name, unit in sorted(part.units.items(), key=lambda one: _numbers(one[0])):
-            if "compared" in unit["results"]:
-                one = unit["results"]["compared"]["decode"]
-                ours = [ranged(one[who], "{:.1f}".format) for who in ("llmagentos", "llmagentos, adapter")]
-                rows.append([name, part.machine, unit["date"], one["best peer"], *ours])
+    for name, machine, day, results in sorted(measured("engine"), key=lambda one: _numbers(one[0])):
+        if "compared" in results:
+            one = results["compared"]["decode"]
+            ours = [ranged(one[who], "{:.1f}".format) for who in ("llmagentos", "llmagentos, adapter")]
+            rows.append([name, machine, day, one["best peer"], *ours])
     text = (
         "New tokens a second beside the fastest of llama.cpp, CTranslate2, vLLM and `transformers`: times as many. "
         "Peers carry no adapter. Target: 1.3 times."
@@ -245,10 +246,8 @@ def _numbers(name: str) -> list[int]:
 def training() -> str:
     """A training step beside the fastest peer."""
     rows = []
-    for part in parts("training"):
-        for name, unit in part.units.items():
-            one = unit["results"]
-            rows.append([name, part.machine, unit["date"], one["fastest peer"], ranged(one["ratio"], "{:.1f}".format)])
+    for name, machine, day, one in measured("training"):
+        rows.append([name, machine, day, one["fastest peer"], ranged(one["ratio"], "{:.1f}".format)])
     text = "Tokens trained a second beside the faster of TRL and a plain loop: times as many. Target: 1.5 times."
     columns = ["what", "machine", "date", "faster peer", "here"]
     return section("A training step", "training.py", text, table(columns, rows))
@@ -257,22 +256,11 @@ def training() -> str:
 def pairs() -> str:
     """Releases played in two ways, paired by task."""
     rows = []
-    for name in ("precision", "constrained"):
-        for part in parts(name):
-            for skill, unit in part.units.items():
-                if "strict" not in unit["results"]:
-                    continue
-                one, (a, b) = unit["results"], unit["results"]["strict"].items()
-                gap = [f"{100 * one['difference'][key]:+.1f}" for key in ("estimate", "low", "high")]
-                rows.append(
-                    [
-                        skill,
-                        part.machine,
-                        f"{a[0]} {percent(a[1])}",
-                        f"{b[0]} {percent(b[1])}",
-                        f"{gap[0]} ({gap[1]} to {gap[2]})",
-                    ]
-                )
+    for skill, machine, _, one in chain(measured("precision"), measured("constrained")):
+        if "strict" in one:
+            ways = [f"{how} {percent(share)}" for how, share in one["strict"].items()]
+            gap = [f"{100 * one['difference'][key]:+.1f}" for key in ("estimate", "low", "high")]
+            rows.append([skill, machine, *ways, f"{gap[0]} ({gap[1]} to {gap[2]})"])
     text = (
         "The same release in eight bits and not, and with replies held to the tools there are and free; paired by task."
     )

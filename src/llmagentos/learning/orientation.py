@@ -11,8 +11,8 @@ the gradient of its A is B^T dW.
 
 60 steps of SupportDesk-v0 from four seeds: 52, 64, 58 and 56 % of 200 development tasks by the gradient of 8 runs, 34,
 86, 76 and 64 % by that of 16; from random rows 35, 62, 53 and 32 %, from random rows of length 1 (the last three seeds)
-55, 62 and 40 %. RESTAURANTS-8K after 120 steps, two seeds: 67 and 68 % by 8 runs, 64 and 66 % from random rows; function
-calls alike. After 240 steps the desk was at 96 % either way. 8 runs take as long as about five steps.
+55, 62 and 40 %. RESTAURANTS-8K after 120 steps, two seeds: 67 and 68 % by 8 runs, 64 and 66 % from random rows;
+function calls alike. After 240 steps the desk was at 96 % either way. 8 runs take as long as about five steps.
 """
 
 from __future__ import annotations
