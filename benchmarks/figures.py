@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import chain
 from textwrap import fill
 
-from measuring import JSON, RESULTS
+from measuring import JSON, RESULTS, spread
 
 STAGES = ("zero-shot", "few-shot", "imitation", "+ rejection-sampling", "+ policy-gradient", "+ dpo")
 NAMES = ("skill", "machine", "what", "how", "after", "by", "at", "date", "faster peer", "released")
@@ -113,10 +113,8 @@ def _skill(skill: str, machine: str, seeds: list[JSON]) -> Iterator[list[str]]:
 
 
 def _over(seeds: list[JSON]) -> str:
-    found = sorted(float(one["strict"]) for one in seeds if "strict" in one)
-    if not found:
-        return "–"
-    return ranged({"median": found[len(found) // 2], "lowest": found[0], "highest": found[-1]})
+    found = [float(one["strict"]) for one in seeds if "strict" in one]
+    return ranged(spread(found)) if found else "–"
 
 
 def beside_trl() -> str:

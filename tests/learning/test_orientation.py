@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from plain import plain_logprobs
 
 from llmagentos.learning import orientation
 from llmagentos.learning.language import imitation
@@ -16,7 +17,6 @@ from llmagentos.learning.orientation import oriented
 from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer, TrainingSequence, from_transcript
 from llmagentos.models.adapters import FusedAdapter, new_adapter
 from llmagentos.models.decoder import Decoder
-from llmagentos.models.packing import TreeAttention, pack
 from llmagentos.models.products import PackedLinear
 from llmagentos.records.transcript import Transcript
 
@@ -36,10 +36,8 @@ class Whole:
 
 
 def whole_gradients(decoder: Decoder, sequence: TrainingSequence) -> dict[tuple[int, str], torch.Tensor]:
-    whole, tree = Whole(), pack([sequence.tokens])
-    hidden = decoder.hidden(tree.tokens_N, tree.positions_N, TreeAttention(tree, decoder.config), whole)
-    logprobs = torch.nn.functional.linear(hidden, decoder.head.weight_OI).log_softmax(-1)
-    (-torch.stack([logprobs[place - 1, sequence.tokens[place]] for place in sequence.targets]).mean()).backward()
+    whole = Whole()
+    (-plain_logprobs(decoder, whole, sequence).mean()).backward()
     return {key: moved.grad for key, moved in whole.moved.items() if moved.grad is not None}
 
 

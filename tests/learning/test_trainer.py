@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from plain import plain_logprobs
 
 from llmagentos.errors import LearningError
 from llmagentos.learning.checkpoints import FileCheckpoint
@@ -48,13 +49,6 @@ class Plain:
     def __call__(self, layer: int, group: str, x_NI: torch.Tensor, weight: PackedLinear) -> torch.Tensor:
         a, b = self.pairs[layer, group]
         return torch.nn.functional.linear(x_NI, weight.weight_OI + self.scale * (b @ a), weight.bias)
-
-
-def plain_logprobs(decoder: Decoder, plain: Plain, sequence: TrainingSequence) -> torch.Tensor:
-    tree = pack([sequence.tokens])
-    hidden = decoder.hidden(tree.tokens_N, tree.positions_N, TreeAttention(tree, decoder.config), plain)
-    logprobs = torch.nn.functional.linear(hidden, decoder.head.weight_OI).log_softmax(-1)
-    return torch.stack([logprobs[place - 1, sequence.tokens[place]] for place in sequence.targets])
 
 
 def test_gradients_are_those_of_a_plain_implementation(decoder: Decoder, demonstration: Show) -> None:
