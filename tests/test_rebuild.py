@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from saying import IMITATION, SMALL, registered
 
 from llmagentos.agent import Agent
 from llmagentos.agentos import AgentOS
+from llmagentos.autonomy import Autonomy
 from llmagentos.cycle import Cycle
 from llmagentos.errors import ReleaseError, WithdrawnError
+from llmagentos.learning.context import Learning, LearningContext, Practice
+from llmagentos.learning.language.imitation import Imitation
+from llmagentos.models.adapters import FusedAdapter
 from llmagentos.records.feedback import Feedback
 from llmagentos.records.generation import Sampling
+from llmagentos.records.release import Verdict
 from llmagentos.releases.routes import adapter_name
 
 DOOR, LIGHT = "RebuildDoor-v0", "RebuildLight-v0"
@@ -83,6 +89,60 @@ def test_nothing_may_be_left(system: AgentOS, cycle: Cycle) -> None:
     assert (system.releases.live().skills, artefacts(system)) == ((), {})
     assert Agent(system=system).run(DOOR, tasks=1, sampling=Sampling(4)).episodes
     learned(cycle, DOOR)
+
+
+def test_own_runs_of_weights_that_rest_on_it_are_left_out(system: AgentOS, cycle: Cycle) -> None:
+    class Practising(Imitation):
+        def learn(self, start: FusedAdapter | None, context: LearningContext) -> Learning:
+            trained = yield from super().learn(start, context)
+            adapter = cycle.players.stored_adapter(trained.artefacts[0].digest)
+            context.practice(adapter, Practice(tasks=2, samples=1, seed=7, temperature=0.0))
+            return trained
+
+    given = corrected(system, DOOR)
+    assert cycle.learn(DOOR, minutes=30, learner=Practising(IMITATION.settings)).released
+    Agent(system=system).run(DOOR, tasks=1, split="train", sampling=Sampling(4))
+    tainted = {"r1", f"practice:{DOOR}-imitation-r0-0"}
+    assert {run.release for run in cycle._runs_of(DOOR, by_people=False)} == {"expert", *tainted}
+    system.withdraw_feedback(given.id, "wrong after all")
+    assert {run.release for run in cycle._runs_of(DOOR, by_people=False)} == {"expert"}
+    assert system.releases.tainted_players() == tainted
+    assert cycle.rebuild().released
+    learned(cycle, DOOR)
+    Agent(system=system).run(DOOR, tasks=1, split="train", sampling=Sampling(4))
+    assert {run.release for run in cycle._runs_of(DOOR, by_people=False)} == {"expert", "r3"}
+
+
+def test_left_alone_it_takes_out_what_was_withdrawn_before_it_learns(
+    system: AgentOS, cycle: Cycle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmagentos.autonomy.LOOKED_AT", 2)
+    given = corrected(system, DOOR)
+    learned(cycle, DOOR)
+    system.withdraw_feedback(given.id, "wrong after all")
+    learning, live = cycle.learn, list[str]()
+
+    def learn(name: str, **options: Any) -> Verdict:
+        live.append(system.releases.live().id)
+        return learning(name, **{**options, "learner": IMITATION})
+
+    monkeypatch.setattr(cycle, "learn", learn)
+    account = Autonomy(cycle, lambda event: None).learn(10)
+    assert live == ["r2"]
+    assert (account.live, system.releases.live().withdrawn) == ("r3", False)
+    assert f"First, what people withdrew was taken out of the agent: Withdrawn as named: {DOOR}." in str(account)
+
+
+def test_left_alone_it_learns_nothing_where_that_cannot_be_taken_out(
+    system: AgentOS, cycle: Cycle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = corrected(system, DOOR)
+    learned(cycle, DOOR)
+    system.withdraw_feedback(given.id, "wrong after all")
+    monkeypatch.setattr(cycle, "rebuild", lambda show: Verdict("c", False, "The light fell."))
+    account = str(Autonomy(cycle, lambda event: None).learn(10))
+    for words in ("Nothing was changed. r1 stays live.", "The light fell.", "Nothing was learned", "rollback r0"):
+        assert words in account
 
 
 def test_where_nothing_was_withdrawn_there_is_nothing_to_rebuild(cycle: Cycle) -> None:

@@ -36,6 +36,10 @@ class Account:
     warnings: tuple[str, ...]
     live: str
     minutes: float
+    taken_out: Verdict | None = None
+    """The gate's word on the live release without what was withdrawn, where that was due before anything was learned."""
+    sound: str = ""
+    """The newest release that rests on nothing withdrawn, where the gate said no."""
 
     def __str__(self) -> str:
         parts = [
@@ -44,6 +48,7 @@ class Account:
             "## What was looked at",
             self._looked_at(),
             "## What was done",
+            *([self._taken_out(self.taken_out)] if self.taken_out else []),
             self._done(),
         ]
         if self.verdict is not None and self.verdict.checks:
@@ -53,6 +58,8 @@ class Account:
         return "\n\n".join([*parts, "## What now", self._next()])
 
     def _headline(self) -> str:
+        if self.verdict is None and self.taken_out is not None and self.taken_out.released:
+            return f"What was withdrawn is out of the agent, and {self.live} is live."
         if self.verdict is None:
             return f"Nothing was changed. {self.live} stays live."
         if not self.verdict.released:
@@ -74,7 +81,15 @@ class Account:
         left = [f"- {skill} was left out: {why}" for skill, why in self.left_out]
         return "\n".join([*(rows if self.prospects else []), *([""] if self.prospects and left else []), *left])
 
+    @staticmethod
+    def _taken_out(verdict: Verdict) -> str:
+        if verdict.released:
+            return f"First, what people withdrew was taken out of the agent: {verdict.reason}"
+        return f"What people withdrew could not be taken out of the agent alone: {verdict.reason}"
+
     def _done(self) -> str:
+        if self.taken_out is not None and not self.taken_out.released:
+            return "Nothing was learned: it would rest on what was withdrawn, too."
         if self.chosen is None or self.chosen.learner is None:
             return "Nothing: no skill promises enough to be worth the time."
         how = HOW[self.chosen.learner]
@@ -93,6 +108,8 @@ class Account:
         return "\n".join([first, "", *rows, "", f"{word}: {verdict.reason}"])
 
     def _next(self) -> str:
+        if self.taken_out is not None and not self.taken_out.released:
+            return f"Go back to what rests on nothing withdrawn: llmagentos releases rollback {self.sound}"
         if self.verdict is None and not self.prospects:
             return "Give more minutes (--minutes), or name a skill: llmagentos learn NAME."
         if self.verdict is None:
@@ -130,9 +147,17 @@ class Autonomy:
     def learn(self, minutes: float, skills: Sequence[str] = (), seed: int = 0) -> Account:
         """Look, choose, learn, judge. `skills` are looked at beside those that are known.
 
-        `ConfigError` where no skill is known at all.
+        Where the live release rests on withdrawn data that is taken out first; where the gate does not allow it,
+        nothing is learned. `ConfigError` where no skill is known at all.
         """
         began = time.monotonic()
+        releases, taken_out = self._cycle.parts.releases, None
+        if (old := releases.live()).withdrawn:
+            self._show(Progress("taking out what was withdrawn", 0, 1, note=f"{old.id} rests on it"))
+            taken_out = self._cycle.rebuild(self._show)
+            if not taken_out.released:
+                spent = (time.monotonic() - began) / 60
+                return Account((), (), None, None, (), old.id, spent, taken_out, releases.newest_sound())
         prospects, left_out = self._look(minutes, skills, began)
         chosen = best_of(prospects, self._cycle.told_whole())
         verdict, notes = None, []
@@ -149,9 +174,8 @@ class Autonomy:
             verdict = self._cycle.learn(
                 chosen.skill, minutes=max(0.1, left), learner=learner, seed=seed, on_progress=listen
             )
-        live = self._cycle.parts.releases.live().id
-        spent = (time.monotonic() - began) / 60
-        return Account(tuple(prospects), tuple(left_out), chosen, verdict, tuple(notes), live, spent)
+        live, spent = releases.live().id, (time.monotonic() - began) / 60
+        return Account(tuple(prospects), tuple(left_out), chosen, verdict, tuple(notes), live, spent, taken_out)
 
     def _look(
         self, minutes: float, skills: Sequence[str], began: float

@@ -221,17 +221,18 @@ class Cycle:
         Ctrl-C or a kill leave a checkpoint from which the same call goes on.
         """
         live = self.parts.releases.live()
-        checkpoint = self._checkpoint(f"{env.skill}-{learner.name}-{live.id}-{seed}")
+        name = f"{env.skill}-{learner.name}-{live.id}-{seed}"
+        checkpoint, practice = self._checkpoint(name), f"practice:{name}"
         place = place or self.places.find(env, live, learner.name)
         kept = [self.players.environment(skill) for skill in (*place.kept, *self.tried.harmed(after))]
-        source = Lessons(self._services(live, place.adapter), env, seed, kept, replays=replay)
+        source = Lessons(self._services(live, place.adapter), env, seed, kept, replays=replay, practice=practice)
         context = self._context(env.skill, minutes, seed, checkpoint, source)
         made = self.places.settled(env, self._work(learner, start, context, on_progress), place, live)
         candidate = self._abstaining(env, made, on_progress)
         rests_on = {*candidate.episodes, *source.rests_on, *(after.episodes if after else ())}
         evidence = {**candidate.evidence, **({AFTER: after.id} if after else {})}
-        begins = place.begins(start, after)
-        candidate = replace(candidate, episodes=tuple(sorted(rests_on)), begins=begins, evidence=evidence)
+        begins, episodes = place.begins(start, after), tuple(sorted(rests_on))
+        candidate = replace(candidate, episodes=episodes, begins=begins, evidence=evidence, practice=practice)
         self.parts.releases.add_candidate(candidate)
         checkpoint.clear()
         return candidate
@@ -385,10 +386,16 @@ class Cycle:
         return FileCheckpoint(self.parts.settings.home / "checkpoints" / f"{safe}.safetensors")
 
     def _runs_of(self, skill: str, *, by_people: bool) -> list[Episode]:
-        """Stored successful training runs of a skill: corrected or shown by people, or the agent's own."""
+        """Stored successful training runs of a skill: corrected or shown by people, or the agent's own.
+
+        Own ones that weights played which rest on withdrawn data are left out: what was withdrawn may show in them.
+        """
         origin: Origin = "person" if by_people else "own"
         limit = None if by_people else 512  # own runs are many, and would push what people said out of any limit
-        return self.parts.episodes.select(skill=skill, split="train", success=True, origin=origin, limit=limit)
+        but = () if by_people else self.parts.releases.tainted_players()
+        return self.parts.episodes.select(
+            skill=skill, split="train", success=True, origin=origin, but_releases=but, limit=limit
+        )
 
     def _services(self, live: Release, adapter: str = SHARED) -> LessonServices:
         """`adapter` is the one that learns: of conversations it is given those that it answers."""

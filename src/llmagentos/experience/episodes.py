@@ -6,7 +6,7 @@ It does not know who ran them nor what will be learned from them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from llmagentos.errors import NotFoundError
@@ -52,14 +52,18 @@ class Episodes:
         release: str | None = None,
         origin: Origin | None = None,
         labels: Mapping[str, str] | None = None,
+        but_releases: Collection[str] = (),
         limit: int | None = None,
         newest: bool = True,
     ) -> list[Episode]:
         """Episodes that meet every condition, the newest first (or the oldest), at most `limit`.
 
-        An episode matches `labels` when it carries each of them with that value.
+        An episode matches `labels` when it carries each of them with that value; none was made by any of
+        `but_releases`.
         """
-        where = EpisodeFilter(skill, environment, split, success, release, origin=origin, labels=labels)
+        where = EpisodeFilter(
+            skill, environment, split, success, release, origin=origin, labels=labels, but_releases=but_releases
+        )
         rows = self._table.select(where, limit=limit, newest=newest)
         return [decode(row.format, row.body) for row in rows]
 

@@ -78,13 +78,15 @@ class Lessons:
         *,
         replays: bool = True,
         from_people: bool = False,
+        practice: str = "practice",
     ) -> None:
         """`env` is None for a learner that practises nothing; `kept` are the environments of the skills to be kept.
 
-        `from_people` leaves experts out: only what people corrected or showed is demonstrated.
+        `from_people` leaves experts out: only what people corrected or showed is demonstrated. `practice` is what own
+        runs bear in the place of a release.
         """
         self._services, self._env, self._seed, self._kept, self._replays = services, env, seed, kept, replays
-        self._from_people = from_people
+        self._from_people, self._practice = from_people, practice
         self._stored: dict[str, list[Transcript]] = {}
         self.rests_on: set[str] = set()
         """Identifiers of stored episodes and feedback that were given out: what the weights rest on."""
@@ -319,7 +321,7 @@ class Lessons:
         sampling = replace(usual.sampling, max_tokens=length, temperature=temperature, top_p=1.0, seed=seed)
         arguments = without(usual.arguments) | (more or {})
         with services.engine.serving(name, adapter):
-            policy = replace(usual, release="practice", adapter=name, sampling=sampling, arguments=arguments)
+            policy = replace(usual, release=self._practice, adapter=name, sampling=sampling, arguments=arguments)
             return services.rollouts.play(tasks, policy, samples=samples, labels={"purpose": purpose})
 
 

@@ -67,6 +67,8 @@ class Candidate:
     """Digests of the adapters that its weights began from; None for all of the release that it started from."""
     withdrawn: tuple[str, ...] = ()
     """Skills that a withdrawal takes out."""
+    practice: str = ""
+    """What the runs that were played while it was learned bear in the place of a release; empty where none were."""
 
     def upon(self, release: Release) -> tuple[Artefact, ...]:
         """A release's artefacts and its own behind them, which stand in the place of those of the same names."""

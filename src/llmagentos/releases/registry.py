@@ -184,6 +184,18 @@ class Releases:
         """Digests of all artefacts whose weights rest on withdrawn data."""
         return self._table.resting_on(self._table.withdrawn())
 
+    def tainted_players(self) -> set[str]:
+        """What runs bear as release that were played by weights which rest on withdrawn data: releases, and practice of
+        candidates, whatever the gate said of them."""
+        tainted, marked = self.tainted(), {one.id for one in self.list() if one.withdrawn}
+        practice = set()
+        for candidate in self.candidates():
+            known = candidate.begins
+            began = candidate.parent in marked if known is None else not tainted.isdisjoint(known)
+            if began or self.rests_on_withdrawn(candidate):
+                practice.add(candidate.practice)
+        return marked | practice - {""}
+
     def built_on(self, release: Release) -> set[str]:
         """Digests of a release's artefacts, and of all that they were trained from."""
         return self._table.built_on(one.digest for one in release.manifest.artefacts)

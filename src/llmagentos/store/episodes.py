@@ -121,6 +121,8 @@ def _condition(where: EpisodeFilter) -> ColumnElement[bool]:
         wanted = getattr(where, name)
         if wanted is not None:
             conditions.append(episodes.c[name] == wanted)
+    if where.but_releases:
+        conditions.append(episodes.c.release.not_in(where.but_releases))
     for name, value in (where.labels or {}).items():
         conditions.append(
             exists().where(

@@ -6,7 +6,7 @@ It does not know how rows are stored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from llmagentos.records.identity import LOCAL_OWNER, Origin, Owner
@@ -50,3 +50,5 @@ class EpisodeFilter:
     origin: Origin | None = None
     labels: Mapping[str, str] | None = None
     """Every one of these labels with this value."""
+    but_releases: Collection[str] = ()
+    """None of these releases."""
