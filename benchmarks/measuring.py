@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from llmagentos.config import DEFAULT_MODEL
-from llmagentos.models.native.library import NEEDED, WIDE, processor_features
+from llmagentos.models.native.library import MATRIX, NEEDED, WIDE, processor_features
 
 RESULTS = Path(__file__).parent / "results"
 """Where the last results lie; they are committed."""
@@ -28,7 +28,7 @@ RESULTS = Path(__file__).parent / "results"
 COMPARABLE = ("processor", "instructions", "cores")
 """Where machines differ in these, their numbers are not put into one table."""
 
-INSTRUCTIONS = {"AVX-512 VNNI": WIDE, "AVX2": NEEDED}
+INSTRUCTIONS = {"AMX": MATRIX, "AVX-512 VNNI": WIDE, "AVX2": NEEDED}
 """What kernels are compiled for, the faster first."""
 
 SHARED = ("models", "assets", "kernels")

@@ -37,7 +37,7 @@ class Account:
     live: str
     minutes: float
     taken_out: Verdict | None = None
-    """The gate's word on the live release without what was withdrawn, where that was due before anything was learned."""
+    """The gate's word on the live release without what was withdrawn, where that was due before learning."""
     sound: str = ""
     """The newest release that rests on nothing withdrawn, where the gate said no."""
 

@@ -9,7 +9,7 @@ import torch
 
 from llmagentos.errors import ConfigError
 from llmagentos.models import products
-from llmagentos.models.native.products import Kernels
+from llmagentos.models.native.products import KernelProduct, Kernels
 from llmagentos.models.products import PackedLinear, choose_precision, has_fast_int8
 
 INPUTS, OUTPUTS = 96, 160
@@ -61,6 +61,16 @@ def test_a_row_does_not_depend_on_the_rows_beside_it(kernels_or_none: Kernels | 
     together = product(x)
     for rows in (slice(0, 1), slice(5, 9), slice(20, 33)):
         assert torch.equal(product(x[rows].contiguous()), together[rows])
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_rows_of_any_number_are_bit_by_bit_those_computed_alone(bias: bool, kernels: Kernels) -> None:
+    torch.manual_seed(1)
+    weight, x = torch.randn(203, 330), torch.randn(131, 330)  # neither fills whole blocks, tiles or registers
+    product = KernelProduct.in_eight_bits(kernels, weight, bias_O=torch.randn(203) if bias else None)
+    alone = torch.cat([product(row[None]) for row in x])
+    for rows in (*range(2, 20), 31, 32, 33, 47, 48, 49, 63, 64, 65, 96, 128, 131):
+        assert torch.equal(product(x[:rows].contiguous()), alone[:rows]), rows
 
 
 @pytest.mark.parametrize("sharp", [False, True])

@@ -4,7 +4,10 @@
  */
 #include "train.h"
 
-void start_threads(int threads) { start_pool(threads); }
+void start_threads(int threads) {
+    ask_for_tiles();
+    start_pool(threads);
+}
 
 /* How weights lie: how many outputs together in eight bits and in fp32, how a weight of zero is written, and bytes of an
  * input. */

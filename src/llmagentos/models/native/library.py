@@ -22,12 +22,14 @@ from pathlib import Path
 
 from llmagentos.errors import KernelsMissing
 
-SOURCES = ("pool.h", "registers.h", "products.h", "attention.h", "decode.h", "train.h", "kernels.c")
+SOURCES = ("pool.h", "registers.h", "tiles.h", "products.h", "attention.h", "decode.h", "train.h", "kernels.c")
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-shared", "-fPIC", "-pthread")
 NEEDED = frozenset({"avx2", "f16c", "fma"})
 """What the kernels ask of a processor, as Linux names it."""
 WIDE = frozenset({"avx512_vnni", "avx512bw", "avx512dq", "avx512vl"})
 """By what they are faster (see `registers.h`)."""
+MATRIX = WIDE | {"amx_tile", "amx_int8"}
+"""By what products in eight bits are faster still (see `tiles.h`)."""
 PATIENCE_S = 120
 """Seconds after which a compiler hangs."""
 

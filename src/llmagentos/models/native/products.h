@@ -11,6 +11,7 @@
 
 #include "pool.h"
 #include "registers.h"
+#include "tiles.h"
 
 #define BLOCK 64 /* outputs of a product that lie together */
 #define HALF (BLOCK / 2)
@@ -18,6 +19,7 @@
 #define STRETCH (4096 / PLAIN_PANEL)        /* inputs whose weights of a panel fill half of the nearest cache */
 #define MOST_WIDE 4
 #define TILE 6   /* rows of inputs beside as many outputs as there are registers for their sums */
+#define LEAST_TILED 4 /* rows from which on the matrix unit is faster */
 
 typedef struct {
     const uint8_t *weight;  /* [outputs / PANEL][padded inputs / 4][PANEL][4], `ZERO_WEIGHT` for zero; NULL in fp32 */
@@ -82,6 +84,15 @@ static void take_row(const Product *p, const float *x_I, const Rows *to, long ro
     if (p->weight) quantise_row(x_I, p->inverse_I, p->inputs, to, row);
 }
 
+/* Exact sums of row `n` and some outputs, scaled back. */
+INLINED void give_back(const Rows *x, long n, Ints sum, Floats scale, Floats bias, Some in, float *to, int add) {
+    const Ints exact = int_minus(sum, int_every(ZERO_WEIGHT * x->sum_N[n]));
+    const Floats back = times(scale, every(x->scale_N[n]));
+    Floats y = product_plus(to_floats(exact), back, bias);
+    if (add) y = plus(y, load_some(in, to));
+    store_some(to, in, y);
+}
+
 /* Sums of `wide` registers of outputs from place `at` on, for `count` rows, scaled back; `count` and `wide` are constants
  * wherever this is called. */
 INLINED void product_tile(const Product *p, const Rows *x, long first, int at, float *y_NO, long stride, int add,
@@ -115,14 +126,8 @@ INLINED void product_tile(const Product *p, const Rows *x, long first, int at, f
         const Floats scale = load_some(in, p->scale_O + o);
         const Floats bias = p->bias_O ? load_some(in, p->bias_O + o) : zeros();
 #pragma GCC unroll 6
-        for (int n = 0; n < count; n++) {
-            float *to = y_NO + (first + n) * stride + o;
-            const Ints exact = int_minus(summed(sum[n][i]), int_every(ZERO_WEIGHT * x->sum_N[first + n]));
-            const Floats back = times(scale, every(x->scale_N[first + n]));
-            Floats y = product_plus(to_floats(exact), back, bias);
-            if (add) y = plus(y, load_some(in, to));
-            store_some(to, in, y);
-        }
+        for (int n = 0; n < count; n++)
+            give_back(x, first + n, summed(sum[n][i]), scale, bias, in, y_NO + (first + n) * stride + o, add);
     }
 }
 
@@ -134,8 +139,42 @@ INLINED void product_block(const Product *p, const Rows *x, long first, int bloc
         product_tile(p, x, first, at, y, stride, add, count, wide);
 }
 
+#ifdef HAS_TILES
+/* A whole block by the matrix unit. */
+static void tiled_rows(const Product *p, const Rows *x, long first, long rows, int block, float *y, long stride, int add) {
+    const int depth = padded(p->inputs), end = (block + 1) * BLOCK < p->outputs ? (block + 1) * BLOCK : p->outputs;
+    int32_t sums[TALL][BROAD] __attribute__((aligned(64)));
+    for (int count, shaped = 0; rows > 0; first += count, rows -= count) {
+        count = rows < TALL ? (int)rows : TALL;
+        if (count != shaped) shape_tiles(count), shaped = count;
+        for (int at = block * BLOCK; at < end; at += BROAD) {
+            const Whole *from = x->whole + first * depth;
+            const uint8_t *weight = p->weight + (size_t)block * PANEL * depth + 4 * (at % PANEL);
+            if (count > SIDE)
+                tile_sums(from, depth, weight, sums, 1);
+            else
+                tile_sums(from, depth, weight, sums, 0);
+            for (int o = at; o < at + BROAD && o < end; o += LANES) {
+                const Some in = lanes(end - o);
+                const Floats scale = load_some(in, p->scale_O + o);
+                const Floats bias = p->bias_O ? load_some(in, p->bias_O + o) : zeros();
+                for (int n = 0; n < count; n++)
+                    give_back(x, first + n, load_ints(sums[n] + o - at), scale, bias, in, y + (first + n) * stride + o, add);
+            }
+        }
+    }
+    leave_tiles();
+}
+#endif
+
 static void product_rows(const Product *p, const Rows *x, long first, long rows, int block, float *y, long stride,
                          int add) {
+#ifdef HAS_TILES
+    if (tiles_lent && rows >= LEAST_TILED) {
+        tiled_rows(p, x, first, rows, block, y, stride, add);
+        return;
+    }
+#endif
     for (; rows >= TILE; first += TILE, rows -= TILE) product_block(p, x, first, block, y, stride, add, TILE);
     if (rows >= 3) product_block(p, x, first, block, y, stride, add, 3), first += 3, rows -= 3;
     if (rows == 2) product_block(p, x, first, block, y, stride, add, 2);
@@ -144,14 +183,20 @@ static void product_rows(const Product *p, const Rows *x, long first, long rows,
 
 static void plain_rows(const Product *p, const Rows *x, long first, long rows, int block, float *y, long stride, int add);
 
+/* Where rows are cut in two for threads to share out; behind the last one where they are too few. */
+static inline long middle_of(const Product *p, long rows) {
+    const int whole = p->weight && tiles_lent && rows >= LEAST_TILED ? TALL : TILE;
+    return rows < 2 * whole ? rows : rows / 2 / whole * whole;
+}
+
 /* The pieces of a product that threads share out: a block, for half of the rows where there are enough. */
 static inline long product_pieces(const Product *p, long rows) {
-    return (p->outputs + BLOCK - 1) / BLOCK * (rows < 2 * TILE ? 1L : 2L);
+    return (p->outputs + BLOCK - 1) / BLOCK * (middle_of(p, rows) < rows ? 2L : 1L);
 }
 
 static void product_piece(const Product *p, const Rows *x, long rows, long piece, float *y, long stride, int add) {
-    const long middle = rows < 2 * TILE ? rows : rows / 2 / TILE * TILE;
-    const int block = (int)(rows < 2 * TILE ? piece : piece / 2), second = rows >= 2 * TILE && piece % 2;
+    const long middle = middle_of(p, rows), halves = middle < rows ? 2 : 1;
+    const int block = (int)(piece / halves), second = (int)(piece % halves);
     const long first = second ? middle : 0, count = second ? rows - middle : middle;
     (p->weight ? product_rows : plain_rows)(p, x, first, count, block, y, stride, add);
 }

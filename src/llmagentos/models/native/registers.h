@@ -57,6 +57,7 @@ INLINED Floats times_power_of_two(Floats x, Floats whole) { return _mm512_scalef
 
 INLINED Ints int_zeros(void) { return _mm512_setzero_si512(); }
 INLINED Ints int_every(int32_t x) { return _mm512_set1_epi32(x); }
+INLINED Ints load_ints(const int32_t *from) { return _mm512_loadu_si512(from); }
 INLINED Ints int_plus(Ints a, Ints b) { return _mm512_add_epi32(a, b); }
 INLINED Ints int_minus(Ints a, Ints b) { return _mm512_sub_epi32(a, b); }
 INLINED Ints int_larger(Ints a, Ints b) { return _mm512_max_epi32(a, b); }
