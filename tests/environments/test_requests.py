@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from llmagentos.environments.registry import make, write_query
-from llmagentos.environments.request_cases import Columns, Requests, gather, tools_of
+from llmagentos.environments.request_cases import LEAST_JUDGED, Columns, Requests, gather, tools_of
 from llmagentos.environments.request_rows import read_rows
 from llmagentos.environments.requests import NAME, RequestsEnvironment, load, right_reply
 from llmagentos.errors import ConfigError, EnvironmentFault, MissingExtraError, NotFoundError, SourceError
+from llmagentos.evaluation.gate import GateRules
 from llmagentos.records.message import ToolCall
 from llmagentos.records.progress import Progress
 from llmagentos.records.task import SPLITS, Task, reset_options
@@ -524,9 +525,38 @@ def test_changed_file_is_read_again(tmp_path: Path) -> None:
     assert opened(path).requests is not before
 
 
+def sizes(env: RequestsEnvironment) -> dict[str, int]:
+    return {split: len(cases) for split, cases in env.requests.cases.items()}
+
+
+def test_gate_of_a_small_file_has_what_a_verdict_needs(tmp_path: Path) -> None:
+    assert GateRules().minimum_tasks == LEAST_JUDGED
+    small = sizes(opened(write(tmp_path / "small.jsonl", tickets(100))))
+    assert small["gate"] == LEAST_JUDGED
+    assert small["train"] >= 40
+    tiny = sizes(opened(write(tmp_path / "tiny.jsonl", tickets(60))))
+    assert tiny["gate"] < 12, "with half of what is learned from there would be no verdict either"
+    large = sizes(opened(write(tmp_path / "large.jsonl", tickets(900))))
+    assert 60 < large["gate"] < 120
+
+
+def test_nothing_that_was_learned_from_is_judged_when_a_small_file_grows(tmp_path: Path) -> None:
+    learned: set[str] = set()
+    for count in range(80, 420, 20):
+        cases = opened(write(tmp_path / "t.jsonl", tickets(count))).requests.cases
+        assert not learned & {case.turns[0].request for split in ("gate", "report") for case in cases[split]}
+        learned |= {case.turns[0].request for case in cases["train"]}
+
+
+def test_small_test_split_goes_to_the_gate_first(tmp_path: Path) -> None:
+    rows = [{**row, "split": "test" if number % 5 == 0 else "train"} for number, row in enumerate(tickets(220))]
+    held = sizes(opened(write(tmp_path / "t.jsonl", rows)))
+    assert (held["gate"], held["report"]) == (LEAST_JUDGED, 44 - LEAST_JUDGED)
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_too_few_requests_say_what_is_missing(tmp_path: Path, count: int) -> None:
-    with pytest.raises(SourceError, match=r"nothing for .*some 400"):
+    with pytest.raises(SourceError, match=r"nothing for .*some 100"):
         opened(write(tmp_path / "t.jsonl", tickets(count)))
 
 

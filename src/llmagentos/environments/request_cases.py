@@ -8,6 +8,7 @@ It does not know files, prompts or who answers.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import sys
 from collections import Counter, defaultdict
@@ -67,9 +68,13 @@ SHOWN_COLUMNS = 12
 """Columns that a message names."""
 SHOWN_LEFT_OUT = 1_000
 """So many are kept with their reasons; the rest is counted."""
-ENOUGH = "Give more requests: some 400, of which a tenth is for the gate, are enough for its verdict."
+ENOUGH = "Give more requests: some 100 are enough for a verdict of the gate."
 SHARES: tuple[tuple[Split, int], ...] = (("train", 70), ("development", 10), ("gate", 10), ("report", 10))
 """Of a hundred, where a file has no splits of its own."""
+LEAST_JUDGED = 30
+"""Cases that the gate wants for a verdict; where its share of a small file is less, others go to it."""
+LEAST_LEFT: Mapping[Split, float] = {"train": 0.5, "report": 0.25}
+"""What stays to learn from, or to report on, of all that it has together with the gate."""
 
 
 _MARKS = re.compile(r"[^\w\s]")
@@ -341,6 +346,7 @@ def _deal(first: Mapping[int, tuple[Case, Split | None, str]], found: Requests) 
     said = {name for _, _, name in first.values() if name in SPLITS}
     held = any(SPLITS[name] in (None, "gate", "report") for name in said)
     developed = any(SPLITS[name] == "development" for name in said)
+    dealt: dict[int, Split] = {}
     for key, (case, split, name) in first.items():
         chosen: Split
         if name not in SPLITS and name and said:
@@ -355,7 +361,24 @@ def _deal(first: Mapping[int, tuple[Case, Split | None, str]], found: Requests) 
             chosen = deal(str(key), SHARES)
             if (chosen == "development" and developed) or (chosen in ("gate", "report") and held):
                 chosen = "train"
-        found.cases[chosen].append(case)
+        dealt[key] = chosen
+    for key in _for_the_gate(dealt, "report" if held else "train"):
+        dealt[key] = "gate"
+    for key, split in dealt.items():
+        found.cases[split].append(first[key][0])
+
+
+def _for_the_gate(dealt: Mapping[int, Split], source: Split) -> list[int]:
+    """Cases of the split `source` that a small file's gate needs besides; none where they would not be enough.
+
+    Those with the largest digests: as a file grows some of them go back, and none that was learned from is judged.
+    """
+    counts = Counter(dealt.values())
+    missing = LEAST_JUDGED - counts["gate"]
+    left = math.ceil(LEAST_LEFT[source] * (counts["gate"] + counts[source]))
+    if not 0 < missing <= counts[source] - left:
+        return []
+    return sorted((key for key, split in dealt.items() if split == source), reverse=True)[:missing]
 
 
 def _limited(cases: list[Case], most: int) -> list[Case]:

@@ -37,8 +37,8 @@ def check_tasks(env: LanguageEnvironment, judged_on: int) -> None:
         if found < wanted:
             raise LearningError(
                 f"{env.skill} has {found or 'no'} tasks in the split {split}, learning needs {wanted}: without them "
-                "there is no verdict, and nothing learned goes live. Of a file of requests a tenth is for the gate: "
-                f"give some {14 * judged_on}. An environment of your own gives them by tasks(split, count, seed)."
+                "there is no verdict, and nothing learned goes live. Of a file of requests "
+                f"{3 * judged_on + 10} are enough; an environment of your own gives them by tasks(split, count, seed)."
             )
 
 
