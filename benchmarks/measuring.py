@@ -20,16 +20,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from llmagentos.config import DEFAULT_MODEL
-from llmagentos.models.native.library import MATRIX, NEEDED, WIDE, processor_features
+from llmagentos.models.native.library import instructions
 
 RESULTS = Path(__file__).parent / "results"
 """Where the last results lie; they are committed."""
 
 COMPARABLE = ("processor", "instructions", "cores")
 """Where machines differ in these, their numbers are not put into one table."""
-
-INSTRUCTIONS = {"AMX": MATRIX, "AVX-512 VNNI": WIDE, "AVX2": NEEDED}
-"""What kernels are compiled for, the faster first."""
 
 SHARED = ("models", "assets", "kernels")
 """Of a home: downloads and what was compiled, which others link to."""
@@ -44,7 +41,7 @@ def describe_machine() -> JSON:
     """
     return {
         "processor": _processor(),
-        "instructions": _instructions(),
+        "instructions": instructions(),
         "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
         "memory_gb": _memory_gb(),
         "system": f"{platform.system()} {platform.release()}",
@@ -56,10 +53,6 @@ def _processor() -> str:
     lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(named, platform.processor() or platform.machine())
-
-
-def _instructions() -> str:
-    return next((name for name, needed in INSTRUCTIONS.items() if needed <= processor_features()), "")
 
 
 def _memory_gb() -> float | None:

@@ -138,11 +138,12 @@ def _why_no_kernels(settings: Settings) -> str | None:
 
 
 def _kernels(settings: Settings) -> Iterator[Finding]:
-    from llmagentos.models.native.library import compiler
+    from llmagentos.models.native.library import compiler, instructions
 
     why = _why_no_kernels(settings)
     if why is None:
-        yield Finding("Kernels", "ok", f"compiled by {' '.join(compiler() or ())} into {settings.kernels}")
+        command = " ".join(compiler() or ())
+        yield Finding("Kernels", "ok", f"compiled for {instructions()} by {command} into {settings.kernels}")
     elif why.startswith("not used"):
         yield Finding("Kernels", "ok", why)
     else:

@@ -44,6 +44,15 @@ def test_processor_without_the_instructions_is_told(tmp_path: Path, monkeypatch:
         load_kernels(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("missing", "said"), [("", "AMX"), ("amx_int8", "AVX-512 VNNI"), ("avx512bw", "AVX2"), ("fma", "")]
+)
+def test_best_instructions_are_named(missing: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = library.INSTRUCTIONS["AMX"]
+    monkeypatch.setattr(library, "processor_features", lambda: there - {missing})
+    assert library.instructions() == said
+
+
 @needs_processor
 def test_no_compiler_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "compiler", lambda: None)

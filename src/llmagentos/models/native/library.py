@@ -26,10 +26,9 @@ SOURCES = ("pool.h", "registers.h", "tiles.h", "products.h", "attention.h", "dec
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-shared", "-fPIC", "-pthread")
 NEEDED = frozenset({"avx2", "f16c", "fma"})
 """What the kernels ask of a processor, as Linux names it."""
-WIDE = frozenset({"avx512_vnni", "avx512bw", "avx512dq", "avx512vl"})
-"""By what they are faster (see `registers.h`)."""
-MATRIX = WIDE | {"amx_tile", "amx_int8"}
-"""By what products in eight bits are faster still (see `tiles.h`)."""
+_WIDE = NEEDED | {"avx512_vnni", "avx512bw", "avx512dq", "avx512vl"}
+INSTRUCTIONS = {"AMX": _WIDE | {"amx_tile", "amx_int8"}, "AVX-512 VNNI": _WIDE, "AVX2": NEEDED}
+"""What they are compiled for, the faster first (see `tiles.h` and `registers.h`)."""
 PATIENCE_S = 120
 """Seconds after which a compiler hangs."""
 
@@ -69,6 +68,11 @@ def processor_features() -> frozenset[str]:
         return frozenset()
     line = next((line for line in text.splitlines() if line.startswith("flags")), "")
     return frozenset(line.partition(":")[2].split())
+
+
+def instructions() -> str:
+    """The best of `INSTRUCTIONS` that this processor has; empty for none."""
+    return next((name for name, needed in INSTRUCTIONS.items() if needed <= processor_features()), "")
 
 
 def compiler() -> tuple[str, ...] | None:
