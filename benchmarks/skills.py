@@ -1,6 +1,6 @@
 """Held-out success of every skill, from the bare model to each learner: what is learned, by what, in how many minutes.
 
-Run: python benchmarks/skills.py [--skill NAME ...] [--seeds N] [--tasks N] [--data FOLDER] [--home FOLDER] [--fresh]
+Run: python benchmarks/skills.py [--skill NAME ...] [--seeds N] [--first N] [--tasks N] [--data FOLDER] [--fresh]
 Prints a table, writes benchmarks/results/skills.json. Every (skill, seed) is a unit in a home of its own, of less than
 an hour; one that is there is not measured again, and a killed one goes on behind its last finished stage.
 
@@ -349,7 +349,8 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--skill", nargs="+", choices=list(PLANS), default=list(PLANS))
     parser.add_argument("--learner", nargs="*", choices=FURTHER, default=FURTHER, help="that go on from imitation")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="how many")
+    parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--tasks", type=int, default=150, help="held-out tasks, the same for all")
     parser.add_argument("--shorten", type=float, default=1.0, help="multiplies the minutes, to try it out")
     parser.add_argument("--free", action="store_true", help="do not hold replies to the tools there are")
@@ -376,7 +377,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.fresh:
         shutil.rmtree(work, ignore_errors=True)
     units = open_units(options, "skills")
-    for seed in range(options.seeds):
+    for seed in range(options.first, options.first + options.seeds):
         for skill in options.skill:
             made = PLANS[skill]
             plan = replace(

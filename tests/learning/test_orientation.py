@@ -11,8 +11,11 @@ import pytest
 import torch
 from plain import plain_logprobs
 
-from llmagentos.learning import orientation
+from llmagentos.learning import orientation, run
+from llmagentos.learning.context import Corrected, Learner
 from llmagentos.learning.language import imitation
+from llmagentos.learning.language.dagger import Dagger, DaggerSettings
+from llmagentos.learning.language.language_modelling import LanguageModelling, LanguageModellingSettings
 from llmagentos.learning.orientation import oriented
 from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer, TrainingSequence, from_transcript
 from llmagentos.models.adapters import FusedAdapter, new_adapter
@@ -93,8 +96,16 @@ def test_only_as_many_rows_are_turned_as_the_gradient_has_directions() -> None:
     assert torch.equal(turned[1:], rows[1:])
 
 
-def test_imitation_is_turned_once_and_only_where_it_begins_from_nothing(
-    workshop: Any, decoder: Decoder, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "learner",
+    [
+        imitation.Imitation(imitation.ImitationSettings(SETTINGS, batch=2, pool=16, limit=12)),
+        Dagger(DaggerSettings(SETTINGS, tasks=8, limit=12)),
+        LanguageModelling(LanguageModellingSettings(SETTINGS, length=16, batch=2, limit=12)),
+    ],
+)
+def test_adapter_is_turned_once_and_only_where_it_begins_from_nothing(
+    learner: Learner, workshop: Any, decoder: Decoder, demonstration: Show, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     turned: list[int] = []
 
@@ -102,17 +113,20 @@ def test_imitation_is_turned_once_and_only_where_it_begins_from_nothing(
         turned.append(len(given[2]))
         return oriented(*given)
 
-    monkeypatch.setattr(imitation, "oriented", counted)
-    learner = imitation.Imitation(imitation.ImitationSettings(SETTINGS, batch=2, pool=16, limit=12))
-    workshop.run(learner, workshop.context(), kill_after=10)  # as many as a checkpoint waits for
-    workshop.run(learner, workshop.context())
-    assert turned == [imitation.ORIENTED_BY]
+    monkeypatch.setattr(run, "oriented", counted)
+    more = {
+        "corrections": lambda adapter, asked: [Corrected(demonstration(n), departed=True) for n in range(asked.tasks)],
+        "documents": [tuple(n % 90 for n in range(at, at + 160)) for at in (4, 17)],
+    }
+    workshop.run(learner, workshop.context(**more), kill_after=10)  # as many as a checkpoint waits for
+    workshop.run(learner, workshop.context(**more))
+    assert turned == [run.ORIENTED_BY]
     start = new_adapter(decoder.config, SETTINGS.rank, SETTINGS.alpha, 0)
-    workshop.run(learner, workshop.context("further"), start=start)
+    workshop.run(learner, workshop.context("further", **more), start=start)
     assert len(turned) == 1
 
 
 def test_a_handful_of_runs_turns_nothing(workshop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(imitation, "oriented", None)
-    learner = imitation.Imitation(imitation.for_few(imitation.ORIENTED_BY - 1))
+    monkeypatch.setattr(run, "oriented", None)
+    learner = imitation.Imitation(imitation.for_few(run.ORIENTED_BY - 1))
     assert workshop.run(learner, workshop.context())[1] is not None

@@ -24,8 +24,7 @@ from torch import Tensor
 
 from llmagentos.errors import LearningError
 from llmagentos.learning.context import Learning, LearningContext
-from llmagentos.learning.orientation import oriented
-from llmagentos.learning.run import LearningRun
+from llmagentos.learning.run import ORIENTED_BY, LearningRun
 from llmagentos.learning.trainer import AdapterSettings, TrainingSequence, from_transcript
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.models.packing import pack
@@ -62,8 +61,6 @@ SIZES = (2, 4, 8, 16, 32)
 STEPS = 240
 """That many steps come before more runs a step. In the same minutes SupportDesk-v0 came to 75 and 88 % with two runs a
 step (240 steps), to 58 % with four."""
-ORIENTED_BY = 8
-"""Runs by whose gradient a fresh adapter is turned; fewer corrections than these say too little."""
 GENERAL, ANCHORED_EVERY = 2, 4
 """Requests of no skill beside a step, and how often: at every step they cost a third of the steps."""
 PASSES = 20
@@ -116,8 +113,8 @@ class Imitation:
         briefing = context.briefing if settings.brief else None
         told = briefing or context
         pools = _Pools(context, settings, told.demonstrations)
-        if start is None and not run.done and len(shown := pools.own(0, ORIENTED_BY)) == ORIENTED_BY:
-            run.trainer.begin(oriented(context.decoder, settings.adapter, shown, context.seed, context.constraints))
+        if run.fresh:
+            run.orient(pools.own(0, ORIENTED_BY))
         while not run.finished:
             size = settings.batch or self._size(run, pools)
             loss = self._loss(run, start, *pools.batch(run.done, size))
