@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -12,10 +13,9 @@ import torch
 from plain import plain_logprobs
 
 from llmagentos.learning import orientation, run
-from llmagentos.learning.context import Corrected, Learner
+from llmagentos.learning.context import Corrected, Learner, Practice
 from llmagentos.learning.language import imitation
 from llmagentos.learning.language.dagger import Dagger, DaggerSettings
-from llmagentos.learning.language.language_modelling import LanguageModelling, LanguageModellingSettings
 from llmagentos.learning.orientation import oriented
 from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer, TrainingSequence, from_transcript
 from llmagentos.models.adapters import FusedAdapter, new_adapter
@@ -101,7 +101,6 @@ def test_only_as_many_rows_are_turned_as_the_gradient_has_directions() -> None:
     [
         imitation.Imitation(imitation.ImitationSettings(SETTINGS, batch=2, pool=16, limit=12)),
         Dagger(DaggerSettings(SETTINGS, tasks=8, limit=12)),
-        LanguageModelling(LanguageModellingSettings(SETTINGS, length=16, batch=2, limit=12)),
     ],
 )
 def test_adapter_is_turned_once_and_only_where_it_begins_from_nothing(
@@ -114,15 +113,16 @@ def test_adapter_is_turned_once_and_only_where_it_begins_from_nothing(
         return oriented(*given)
 
     monkeypatch.setattr(run, "oriented", counted)
-    more = {
-        "corrections": lambda adapter, asked: [Corrected(demonstration(n), departed=True) for n in range(asked.tasks)],
-        "documents": [tuple(n % 90 for n in range(at, at + 160)) for at in (4, 17)],
-    }
-    workshop.run(learner, workshop.context(**more), kill_after=10)  # as many as a checkpoint waits for
-    workshop.run(learner, workshop.context(**more))
+
+    def corrections(adapter: FusedAdapter, asked: Practice) -> list[Corrected]:
+        return [Corrected(demonstration(number), departed=True) for number in range(asked.tasks)]
+
+    context = partial(workshop.context, corrections=corrections)
+    workshop.run(learner, context(), kill_after=10)  # as many as a checkpoint waits for
+    workshop.run(learner, context())
     assert turned == [run.ORIENTED_BY]
     start = new_adapter(decoder.config, SETTINGS.rank, SETTINGS.alpha, 0)
-    workshop.run(learner, workshop.context("further", **more), start=start)
+    workshop.run(learner, context("further"), start=start)
     assert len(turned) == 1
 
 

@@ -1,8 +1,7 @@
 """Language modelling: the next token of the user's documents (Bengio et al. 2003), on an adapter.
 
 In: token sequences of documents. Out: a candidate that finds such text more likely.
-A tenth of the documents is held out; its loss before and after is the evidence. A fresh adapter is turned to the
-gradient first (`learning.orientation`). It does not know chats or rewards.
+A tenth of the documents is held out; its loss before and after is the evidence. It does not know chats or rewards.
 """
 
 from __future__ import annotations
@@ -56,7 +55,6 @@ class LanguageModelling:
         if "loss_before" not in run.extra:
             run.extra["loss_before"] = _loss(run.trainer, unseen)
         before = run.extra["loss_before"]
-        run.orient(read)
         kept = max(1, round(settings.replay_share * settings.batch)) if settings.replay_share else 0
         while not run.finished:
             chance = random.Random(run.seed())
