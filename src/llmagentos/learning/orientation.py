@@ -13,9 +13,9 @@ the gradient of its A is B^T dW.
 86, 76 and 64 % by that of 16; from random rows 35, 62, 53 and 32 %, from random rows of length 1 (the last three seeds)
 55, 62 and 40 %. RESTAURANTS-8K after 120 steps, two seeds: 67 and 68 % by 8 runs, 64 and 66 % from random rows;
 function calls alike. After 240 steps the desk was at 96 % either way. 8 runs take as long as about five steps. Where an
-expert corrects own runs (DAgger) the loss was at 0.23 instead of 0.33 after 12 steps, one seed. Reading documents is not
-turned: their held-out loss was at 3.49 instead of 3.73 after 15 steps, but at 3.45 instead of 3.42 after 60, and further
-away from the base model on requests of no skill (KL 0.40 instead of 0.34).
+expert corrects own runs (DAgger) the loss was at 0.23 instead of 0.33 after 12 steps, one seed. Reading documents is
+not turned: their held-out loss was at 3.49 instead of 3.73 after 15 steps, but at 3.45 instead of 3.42 after 60, and
+further away from the base model on requests of no skill (KL 0.40 instead of 0.34).
 """
 
 from __future__ import annotations
