@@ -126,7 +126,7 @@ UNITS = {
         "SupportDesk-v0",
         "SFT",
         9.0,
-        Imitation(ImitationSettings(batch=2, pool=128, limit=100_000, replay_share=0.0)),
+        Imitation(ImitationSettings(batch=2, pool=128, limit=100_000, replay_share=0.0, orient=True)),
         demonstrations,
     ),
     "reinforcement": Unit(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
@@ -12,10 +11,8 @@ import pytest
 import torch
 from plain import plain_logprobs
 
-from llmagentos.learning import orientation, run
-from llmagentos.learning.context import Corrected, Learner, Practice
+from llmagentos.learning import orientation
 from llmagentos.learning.language import imitation
-from llmagentos.learning.language.dagger import Dagger, DaggerSettings
 from llmagentos.learning.orientation import oriented
 from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer, TrainingSequence, from_transcript
 from llmagentos.models.adapters import FusedAdapter, new_adapter
@@ -96,15 +93,8 @@ def test_only_as_many_rows_are_turned_as_the_gradient_has_directions() -> None:
     assert torch.equal(turned[1:], rows[1:])
 
 
-@pytest.mark.parametrize(
-    "learner",
-    [
-        imitation.Imitation(imitation.ImitationSettings(SETTINGS, batch=2, pool=16, limit=12)),
-        Dagger(DaggerSettings(SETTINGS, tasks=8, limit=12)),
-    ],
-)
-def test_adapter_is_turned_once_and_only_where_it_begins_from_nothing(
-    learner: Learner, workshop: Any, decoder: Decoder, demonstration: Show, monkeypatch: pytest.MonkeyPatch
+def test_imitation_is_turned_once_and_only_where_it_begins_from_nothing(
+    workshop: Any, decoder: Decoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     turned: list[int] = []
 
@@ -112,21 +102,23 @@ def test_adapter_is_turned_once_and_only_where_it_begins_from_nothing(
         turned.append(len(given[2]))
         return oriented(*given)
 
-    monkeypatch.setattr(run, "oriented", counted)
-
-    def corrections(adapter: FusedAdapter, asked: Practice) -> list[Corrected]:
-        return [Corrected(demonstration(number), departed=True) for number in range(asked.tasks)]
-
-    context = partial(workshop.context, corrections=corrections)
-    workshop.run(learner, context(), kill_after=10)  # as many as a checkpoint waits for
-    workshop.run(learner, context())
-    assert turned == [run.ORIENTED_BY]
+    monkeypatch.setattr(imitation, "oriented", counted)
+    learner = imitation.Imitation(imitation.ImitationSettings(SETTINGS, batch=2, pool=16, limit=12, orient=True))
+    workshop.run(learner, workshop.context(), kill_after=10)  # as many as a checkpoint waits for
+    workshop.run(learner, workshop.context())
+    assert turned == [imitation.ORIENTED_BY]
     start = new_adapter(decoder.config, SETTINGS.rank, SETTINGS.alpha, 0)
-    workshop.run(learner, context("further"), start=start)
+    workshop.run(learner, workshop.context("further"), start=start)
     assert len(turned) == 1
 
 
 def test_a_handful_of_runs_turns_nothing(workshop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "oriented", None)
-    learner = imitation.Imitation(imitation.for_few(run.ORIENTED_BY - 1))
+    monkeypatch.setattr(imitation, "oriented", None)
+    learner = imitation.Imitation(replace(imitation.for_few(imitation.ORIENTED_BY - 1), orient=True))
+    assert workshop.run(learner, workshop.context())[1] is not None
+
+
+def test_nothing_is_turned_unless_asked_for(workshop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imitation, "oriented", None)
+    learner = imitation.Imitation(imitation.ImitationSettings(SETTINGS, batch=2, pool=16, limit=2))
     assert workshop.run(learner, workshop.context())[1] is not None

@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 from typing import Any
 
 from llmagentos.errors import LearningError
 from llmagentos.learning.context import LearningContext
-from llmagentos.learning.orientation import oriented
-from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer, TrainingSequence
+from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer
 from llmagentos.models.adapters import FusedAdapter, write_adapter
 from llmagentos.records.identity import JSON, new_id
 from llmagentos.records.progress import Progress
@@ -37,8 +35,6 @@ EARLY = 26
 evaluations and fetching as often as they come."""
 TOLERANCE = 0.1
 """A plan is left alone when the new one differs by less than this share."""
-ORIENTED_BY = 8
-"""Runs by whose gradient a fresh adapter is turned; fewer, a handful of corrections say, tell too little."""
 
 
 class LearningRun:
@@ -54,7 +50,6 @@ class LearningRun:
         self.trainer = AdapterTrainer(
             context.decoder, settings, start=start, seed=context.seed, constraints=context.constraints
         )
-        self._given = start
         self.done = 0
         self.planned = 0
         """Steps in all; 0 until they are planned."""
@@ -94,20 +89,6 @@ class LearningRun:
     def finished(self) -> bool:
         """Whether all planned steps are done."""
         return self.done >= (self.planned or self.limit)
-
-    @property
-    def fresh(self) -> bool:
-        """Whether the adapter is new and no step was done yet."""
-        return self._given is None and not self.done
-
-    def orient(self, sequences: Sequence[TrainingSequence]) -> None:
-        """Turn a fresh adapter to the gradient on the first `ORIENTED_BY` sequences that are to be made likely (see
-        `orientation`); nothing where there are fewer."""
-        if not self.fresh or len(sequences) < ORIENTED_BY:
-            return
-        context, settings = self.context, self.trainer.settings
-        shown = sequences[:ORIENTED_BY]
-        self.trainer.begin(oriented(context.decoder, settings, shown, context.seed, context.constraints))
 
     def factor(self, warmup: float = 0.06, floor: float = 0.05) -> float:
         """Learning rate relative to its peak at the present step: linear warm-up, then linear decay."""

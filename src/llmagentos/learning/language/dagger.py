@@ -3,8 +3,7 @@
 In: own runs, and what the expert would have said at every place that they came to. Out: a candidate that knows the way
 back from its own mistakes, which demonstrations never show.
 Loss = - mean over the expert's tokens of log p(token | what the agent itself had said and seen before). The agent's own
-replies are read where the expert would have said something else, and never scored. A fresh adapter is turned to the
-gradient first (`learning.orientation`).
+replies are read where the expert would have said something else, and never scored.
 It does not know who corrects nor how runs are played.
 """
 
@@ -62,9 +61,8 @@ class Dagger:
                 )
             wrong = sum(one.departed for one in corrected)
             kept = context.replay(int(settings.replay_share * len(corrected)), run.seed(1))
-            own = [from_transcript(one.transcript) for one in corrected]
-            run.orient(own)
-            loss = -torch.cat(run.trainer.logprobs([*own, *map(from_transcript, kept)])).mean()
+            transcripts = [*(one.transcript for one in corrected), *kept]
+            loss = -torch.cat(run.trainer.logprobs([from_transcript(one) for one in transcripts])).mean()
             run.trainer.backward(loss)
             norm = run.trainer.step(run.factor())
             perfect = perfect + 1 if wrong == 0 else 0
