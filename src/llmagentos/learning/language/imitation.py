@@ -8,8 +8,8 @@ SupportDesk-v0 it took that divergence from 0.48 to 0.03 nats at the same succes
 every run, `brief` leaves it out from the beginning (context distillation, arXiv 2112.00861): the weights learn what it
 would have said, and the candidate's runs are told as little. Beside a handful of corrections an adapter that several
 skills share is also held to what it says: `keep` times the mean KL(adapter || live adapter) where the agent speaks in
-runs of those (dark experience replay, Buzzega et al. 2020, arXiv 2004.07211, section 3.1). With `orient` a fresh adapter
-is turned to the gradient first (`learning.orientation`). It does not know rewards.
+runs of those (dark experience replay, Buzzega et al. 2020, arXiv 2004.07211, section 3.1). With `orient` a fresh
+adapter is turned to the gradient first (`learning.orientation`). It does not know rewards.
 """
 
 from __future__ import annotations
