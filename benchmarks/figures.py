@@ -120,13 +120,19 @@ def _over(seeds: list[JSON]) -> str:
 def beside_trl() -> str:
     """What TRL learns, and what is learned in a third of its time."""
     rows = []
-    for name, machine, day, results in measured("beside_trl"):
+    units = [(part.machine, name, unit) for part in parts("beside_trl") for name, unit in part.units.items()]
+    for machine, name, unit in units:
+        results = unit["results"]
+        name += " along the gradient" if unit["settings"]["settings"].get("orient") else ""
         said = [
             f"{percent(results[who]['strict'])} % in {results[who]['minutes']:.1f} min" if who in results else "–"
             for who in ("TRL", "ours, int8", "ours, fp32")
         ]
-        rows.append([name, machine, day, *said])
-    text = "Target: TRL's success at its end, in a third of its time, from the same start on the same machine."
+        rows.append([name, machine, str(unit["date"]), *said])
+    text = (
+        "Target: TRL's success at its end, in a third of its time, from the same start on the same machine. Along the "
+        "gradient: begun as `learning/orientation.py` says, which is not the default."
+    )
     columns = ["what", "machine", "date", "TRL, fp32", "here, int8", "here, fp32"]
     return section("Beside TRL", "beside_trl.py", text, table(columns, rows))
 
