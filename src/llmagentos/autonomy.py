@@ -39,7 +39,7 @@ class Account:
     taken_out: Verdict | None = None
     """The gate's word on the live release without what was withdrawn, where that was due before learning."""
     sound: str = ""
-    """The newest release that rests on nothing withdrawn, where the gate said no."""
+    """The newest release that rests on nothing withdrawn, where the gate said no; else empty."""
 
     def __str__(self) -> str:
         parts = [
@@ -58,7 +58,7 @@ class Account:
         return "\n\n".join([*parts, "## What now", self._next()])
 
     def _headline(self) -> str:
-        if self.verdict is None and self.taken_out is not None and self.taken_out.released:
+        if self.verdict is None and self.taken_out is not None and not self.sound:
             return f"What was withdrawn is out of the agent, and {self.live} is live."
         if self.verdict is None:
             return f"Nothing was changed. {self.live} stays live."
@@ -88,7 +88,7 @@ class Account:
         return f"What people withdrew could not be taken out of the agent alone: {verdict.reason}"
 
     def _done(self) -> str:
-        if self.taken_out is not None and not self.taken_out.released:
+        if self.sound:
             return "Nothing was learned: it would rest on what was withdrawn, too."
         if self.chosen is None or self.chosen.learner is None:
             return "Nothing: no skill promises enough to be worth the time."
@@ -108,7 +108,7 @@ class Account:
         return "\n".join([first, "", *rows, "", f"{word}: {verdict.reason}"])
 
     def _next(self) -> str:
-        if self.taken_out is not None and not self.taken_out.released:
+        if self.sound:
             return f"Go back to what rests on nothing withdrawn: llmagentos releases rollback {self.sound}"
         if self.verdict is None and not self.prospects:
             return "Give more minutes (--minutes), or name a skill: llmagentos learn NAME."

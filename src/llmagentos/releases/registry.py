@@ -189,12 +189,12 @@ class Releases:
         candidates, whatever the gate said of them."""
         tainted, marked = self.tainted(), {one.id for one in self.list() if one.withdrawn}
         practice = set()
-        for candidate in self.candidates():
+        for candidate in (one for one in self.candidates() if one.practice):
             known = candidate.begins
             began = candidate.parent in marked if known is None else not tainted.isdisjoint(known)
             if began or self.rests_on_withdrawn(candidate):
                 practice.add(candidate.practice)
-        return marked | practice - {""}
+        return marked | practice
 
     def built_on(self, release: Release) -> set[str]:
         """Digests of a release's artefacts, and of all that they were trained from."""

@@ -139,6 +139,9 @@ INLINED void product_block(const Product *p, const Rows *x, long first, int bloc
         product_tile(p, x, first, at, y, stride, add, count, wide);
 }
 
+/* Whether some rows are multiplied by the matrix unit. */
+static inline int is_tiled(const Product *p, long rows) { return p->weight && tiles_lent && rows >= LEAST_TILED; }
+
 #ifdef HAS_TILES
 /* A whole block by the matrix unit. */
 static void tiled_rows(const Product *p, const Rows *x, long first, long rows, int block, float *y, long stride, int add) {
@@ -170,7 +173,7 @@ static void tiled_rows(const Product *p, const Rows *x, long first, long rows, i
 static void product_rows(const Product *p, const Rows *x, long first, long rows, int block, float *y, long stride,
                          int add) {
 #ifdef HAS_TILES
-    if (tiles_lent && rows >= LEAST_TILED) {
+    if (is_tiled(p, rows)) {
         tiled_rows(p, x, first, rows, block, y, stride, add);
         return;
     }
@@ -185,7 +188,7 @@ static void plain_rows(const Product *p, const Rows *x, long first, long rows, i
 
 /* Where rows are cut in two for threads to share out; behind the last one where they are too few. */
 static inline long middle_of(const Product *p, long rows) {
-    const int whole = p->weight && tiles_lent && rows >= LEAST_TILED ? TALL : TILE;
+    const int whole = is_tiled(p, rows) ? TALL : TILE;
     return rows < 2 * whole ? rows : rows / 2 / whole * whole;
 }
 
