@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from llmagentos.environments import function_questions
-from llmagentos.environments.function_calling import NO_TOOL, FunctionCalling, call_fits, expert_reply, shorten
+from llmagentos.environments.function_calling import NO_TOOL, FunctionCalling, call_fits, expert_reply
 from llmagentos.environments.function_questions import CATEGORIES, Question, fetch_questions, read_questions, split_of
 from llmagentos.environments.registry import make
 from llmagentos.errors import ConfigError, ModelFileError
@@ -189,12 +189,11 @@ def test_prompt_is_compact_and_has_the_context(calling: FunctionCalling) -> None
     task = pick(calling, "multiple")
     _, info = calling.reset(seed=task.seed, options=reset_options(task))
     text = system_text(info["instructions"], info["tools"])
-    assert "Get the weather of a city: weather.get(city, days?: integer, unit?: C|F)" in text
+    assert "Get the weather of a city: weather.get(city, days?: integer (How many), unit?: C|F)" in text
     assert "Tell the time; where has zone: clock(where?: object)" in text
     assert len(text) < 400
     live = next(t for s in SPLITS for t in calling.tasks(s, 500) if calling.question(t).id == "live_simple_0-0-0")
     assert calling.reset(seed=live.seed, options=reset_options(live))[1]["instructions"].endswith("Today is Monday.")
-    assert len(shorten("word " * 100)) <= 80
 
 
 def test_damaged_file_says_which_line(files: dict[str, Path]) -> None:
@@ -254,4 +253,4 @@ def test_real_prompts_are_short(real: list[Question]) -> None:
     for task in calling.tasks("train", 1000):
         observation, info = calling.reset(seed=task.seed, options=reset_options(task))
         sizes.append((len(system_text(info["instructions"], info["tools"])) + len(observation)) / 4)
-    assert sorted(sizes)[int(0.9 * len(sizes))] < 200
+    assert sorted(sizes)[int(0.9 * len(sizes))] < 280

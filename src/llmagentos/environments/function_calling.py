@@ -24,6 +24,7 @@ from llmagentos.environments.language import (
     read_choices,
 )
 from llmagentos.errors import EnvironmentFault
+from llmagentos.programs.opening import shorten
 from llmagentos.programs.parsing import parse_call, render_call
 from llmagentos.records.identity import JSON
 from llmagentos.records.message import ToolCall, ToolSpec
@@ -131,10 +132,10 @@ def tool_spec(function: dict[str, JSON]) -> ToolSpec:
     parameters = function["parameters"]
     properties = {name: _schema(one) for name, one in parameters.get("properties", {}).items()}
     nested = [f"{name} has {', '.join(one['properties'])}" for name, one in properties.items() if one.get("properties")]
-    sentence = shorten(str(function.get("description", "")))
+    sentence = _purpose(str(function.get("description", "")))
     return ToolSpec(
         name=function["name"],
-        description="; ".join([sentence, *(shorten(text) for text in nested)]),
+        description="; ".join([sentence, *(shorten(text, DESCRIPTION_CHARACTERS) for text in nested)]),
         parameters={
             "type": "object",
             "properties": properties,
@@ -143,12 +144,9 @@ def tool_spec(function: dict[str, JSON]) -> ToolSpec:
     )
 
 
-def shorten(text: str) -> str:
-    """The first sentence, at most `DESCRIPTION_CHARACTERS` long, without its full stop."""
-    sentence = " ".join(text.split()).split(". ")[0]
-    if len(sentence) > DESCRIPTION_CHARACTERS:
-        sentence = sentence[:DESCRIPTION_CHARACTERS].rsplit(" ", 1)[0]
-    return sentence.rstrip(".,;: ")
+def _purpose(description: str) -> str:
+    """The first sentence, shortened."""
+    return shorten(" ".join(description.split()).split(". ")[0], DESCRIPTION_CHARACTERS)
 
 
 def _schema(one: dict[str, JSON]) -> dict[str, JSON]:
