@@ -5,7 +5,7 @@ import pytest
 from llmagentos.errors import ConfigError, NotFoundError
 from llmagentos.programs.chat import chat
 from llmagentos.programs.demonstrate import demonstrate
-from llmagentos.programs.opening import ABOUT_CHARACTERS, describe_tool, opening, shorten, system_text
+from llmagentos.programs.opening import opening
 from llmagentos.programs.policy import policy
 from llmagentos.programs.react import react
 from llmagentos.programs.registry import BUILT_IN, journal_arguments, qualified_name, resolve
@@ -126,54 +126,6 @@ def test_policy_never_generates_and_sees_values() -> None:
     seen = Observation("4", value=4)
     calls, _ = drive(policy(double), [seen, ActResult("5", 0, False, False, value=5), answered("", True)])
     assert calls == [Observe(), Act(8), Act(10)]
-
-
-def test_tools_are_written_in_one_short_line() -> None:
-    assert describe_tool(REFUND) == "pay the money back: refund(order)"
-    typed = ToolSpec(
-        "f",
-        "",
-        {
-            "properties": {
-                "n": {"type": "integer"},
-                "unit": {"enum": ["c", "f"]},
-                "l": {"type": "array", "items": {"type": "number"}},
-            },
-            "required": ["n"],
-        },
-    )
-    assert describe_tool(typed) == "f(n: integer, unit?: c|f, l?: list of number)"
-    assert system_text("", ()) == ""
-
-
-def _described(name: str, about: object) -> ToolSpec:
-    properties = {"day": {"type": "string", "description": about}, "count": {"type": "integer"}}
-    return ToolSpec(name, "Book a table.", {"properties": properties, "required": ["day"]})
-
-
-def test_arguments_say_what_they_are_in_few_words() -> None:
-    tool = _described("book", "The day,\n as YYYY-MM-DD.")
-    assert describe_tool(tool) == "Book a table: book(day (day, as YYYY-MM-DD), count?: integer)"
-    assert describe_tool(tool, about=False) == "Book a table: book(day, count?: integer)"
-    for nothing in ("", " . ", "The day.", None, 3):
-        assert describe_tool(_described("book", nothing)) == "Book a table: book(day, count?: integer)"
-    cut = describe_tool(_described("book", "word " * 100))
-    assert "(word word" in cut
-    assert len(cut) < ABOUT_CHARACTERS + 60
-
-
-def test_text_is_cut_after_a_word() -> None:
-    assert shorten("one  two\nthree.", 80) == "one two three"
-    assert shorten("one two three", 9) == "one two"
-    assert shorten("", 9) == ""
-
-
-def test_many_tools_with_long_descriptions_are_not_told_what_their_arguments_are() -> None:
-    few = [_described(f"t{n}", "the day on which the guests come") for n in range(20)]
-    assert system_text("", few).count("the day on which the guests come") == 20
-    many = [_described(f"t{n}", "the day on which the guests come") for n in range(200)]
-    assert "guests" not in system_text("", many)
-    assert "t199(day, count?: integer)" in system_text("", many)
 
 
 @pytest.mark.parametrize("name", sorted(BUILT_IN))

@@ -24,8 +24,8 @@ from llmagentos.environments.language import (
     read_choices,
 )
 from llmagentos.errors import EnvironmentFault
-from llmagentos.programs.opening import shorten
 from llmagentos.programs.parsing import parse_call, render_call
+from llmagentos.programs.tool_text import shorten
 from llmagentos.records.identity import JSON
 from llmagentos.records.message import ToolCall, ToolSpec
 from llmagentos.records.task import Split, Task
@@ -131,11 +131,9 @@ def tool_spec(function: dict[str, JSON]) -> ToolSpec:
     """A function of the leaderboard in JSON Schema, its description shortened."""
     parameters = function["parameters"]
     properties = {name: _schema(one) for name, one in parameters.get("properties", {}).items()}
-    nested = [f"{name} has {', '.join(one['properties'])}" for name, one in properties.items() if one.get("properties")]
-    sentence = _purpose(str(function.get("description", "")))
     return ToolSpec(
         name=function["name"],
-        description="; ".join([sentence, *(shorten(text, DESCRIPTION_CHARACTERS) for text in nested)]),
+        description=_purpose(str(function.get("description", ""))),
         parameters={
             "type": "object",
             "properties": properties,
@@ -160,6 +158,7 @@ def _schema(one: dict[str, JSON]) -> dict[str, JSON]:
         schema["items"] = _schema(one["items"])
     if isinstance(one.get("properties"), dict):
         schema["properties"] = {name: _schema(part) for name, part in one["properties"].items()}
+        schema["required"] = list(one.get("required", ()))
     return schema
 
 
