@@ -33,6 +33,7 @@ from llmagentos.environments.request_layouts import (
     tools_of_record,
 )
 from llmagentos.environments.request_rows import SPLITS, RawRow
+from llmagentos.environments.request_schemas import allowing
 from llmagentos.environments.request_tools import ToolNames
 from llmagentos.errors import ConfigError, SourceError
 from llmagentos.records.document import LeftOut
@@ -223,6 +224,7 @@ class _Reader:
             raise Unusable(f"calls {strange[0]}, which is none of the tools that it describes")
         if not self._found.read_as:
             self._found.read_as = "a conversation" if said else self._read_as(records[0])
+        tools = allowing(tools, (turn.call for turn in turns if turn.call is not None))
         return Case(row.place, turns, sys.intern(said.instructions) if said else "", tools)
 
     def split(self, row: RawRow) -> tuple[Split | None, str]:
@@ -425,7 +427,7 @@ def tools_of(cases: Iterable[Case]) -> tuple[ToolSpec, ...]:
     calls: Counter[str] = Counter()
     types: defaultdict[str, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     given: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for call in _calls(cases):
+    for call in calls_in(cases):
         calls[call.name] += 1
         for name, value in call.arguments.items():
             types[call.name][name].add(_type(value))
@@ -443,7 +445,8 @@ def tools_of(cases: Iterable[Case]) -> tuple[ToolSpec, ...]:
     )
 
 
-def _calls(cases: Iterable[Case]) -> Iterator[ToolCall]:
+def calls_in(cases: Iterable[Case]) -> Iterator[ToolCall]:
+    """Every call that is right somewhere."""
     return (turn.call for case in cases for turn in case.turns if turn.call is not None)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from llmagentos.environments.request_schemas import argument_schema
 from llmagentos.records.identity import JSON
 from llmagentos.records.message import ToolCall, ToolSpec
 
@@ -40,7 +41,6 @@ _SPEAKERS = {
 }
 _TAGGED = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 """A call among words, as Hermes and Qwen write it."""
-_TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "list": "array", "dict": "object"}
 _NOT_IN_NAMES = re.compile(r"[\W_]+")
 
 
@@ -246,27 +246,4 @@ def _tools(listed: Sequence[JSON]) -> Iterator[ToolSpec]:
         inner = one.get("function", one) if isinstance(one, dict) else None
         if not isinstance(inner, dict) or not isinstance(inner.get("name"), str) or not inner["name"]:
             raise Unusable("describes a tool without a name")
-        yield ToolSpec(inner["name"], str(inner.get("description") or ""), _schema(inner.get("parameters")))
-
-
-def _schema(parameters: JSON) -> dict[str, JSON]:
-    """A JSON Schema of arguments; bare `{"argument": {"type": "str"}}` and Python's names of types are brought into
-    its form."""
-    if not isinstance(parameters, dict) or not parameters:
-        return {"type": "object", "properties": {}}
-    if not isinstance(parameters.get("properties"), dict):
-        if not all(isinstance(one, dict) for one in parameters.values()):
-            return {"type": "object", "properties": {}}
-        parameters = {"properties": parameters}
-    properties = {name: _typed(one) for name, one in parameters["properties"].items()}
-    return {**parameters, "type": "object", "properties": properties}
-
-
-def _typed(schema: JSON) -> JSON:
-    """The schema of one argument; types that JSON Schema does not have allow anything."""
-    if not isinstance(schema, dict) or not isinstance(schema.get("type"), str):
-        return schema
-    said = schema["type"].partition(",")[0].strip()
-    known = _TYPES.get(said, said)
-    rest = {key: value for key, value in schema.items() if key != "type"}
-    return {"type": known, **rest} if known in (*_TYPES.values(), "null") else rest
+        yield ToolSpec(inner["name"], str(inner.get("description") or ""), argument_schema(inner.get("parameters")))

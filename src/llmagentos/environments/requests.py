@@ -29,8 +29,17 @@ from llmagentos.environments.language import (
     check_split,
 )
 from llmagentos.environments.request_asked import called, check_asked, held_out
-from llmagentos.environments.request_cases import Case, Requests, Turn, gather, read_columns, same_words
+from llmagentos.environments.request_cases import (
+    Case,
+    Requests,
+    Turn,
+    calls_in,
+    gather,
+    read_columns,
+    same_words,
+)
 from llmagentos.environments.request_rows import RawRow, read_rows
+from llmagentos.environments.request_schemas import allowing
 from llmagentos.errors import ConfigError, EnvironmentFault
 from llmagentos.programs.parsing import parse_call, render_call
 from llmagentos.records.identity import JSON
@@ -203,7 +212,7 @@ class RequestsEnvironment(LanguageEnvironment):
         missing = [tool.name for tool in self.requests.tools if tool.name not in known]
         if missing:
             raise ConfigError(f"tools={path} does not describe {', '.join(missing[:5])}, which requests call.")
-        return tuple(specs)
+        return allowing(specs, calls_in(case for cases in self.requests.cases.values() for case in cases))
 
 
 def right_reply(turn: Turn, tools: Sequence[ToolSpec] = ()) -> str:

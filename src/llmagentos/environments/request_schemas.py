@@ -1,0 +1,126 @@
+"""Tools as records describe them, in JSON Schema that allows what the records call.
+
+In: arguments under the names of types that JSON Schema or Python has; calls that are right. Out: schemas by which every
+right call can be said: replies are held to them, and what a schema forbids no agent could ever say.
+It does not know layouts of records, nor who answers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+from llmagentos.records.identity import JSON
+from llmagentos.records.message import ToolCall, ToolSpec
+
+_NAMES = {
+    **{name: name for name in ("string", "integer", "number", "boolean", "array", "object", "null")},
+    **{"str": "string", "int": "integer", "float": "number", "bool": "boolean", "none": "null"},
+    **dict.fromkeys(("list", "set", "tuple", "sequence"), "array"),
+    **dict.fromkeys(("dict", "mapping"), "object"),
+}
+_PLAIN = {"string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,)}
+_SAID = {"description", "title", "default", "examples", "example"}
+"""Keywords that forbid nothing."""
+_REMARK = re.compile(r",\s*(optional|default\b.*)$", re.IGNORECASE)
+
+
+def argument_schema(parameters: JSON) -> dict[str, JSON]:
+    """A JSON Schema of arguments; bare `{"argument": {"type": "str"}}` and Python's names of types are brought into
+    its form. No bare argument must be given: such files say that an argument is optional, or forget to."""
+    if not isinstance(parameters, dict) or not parameters:
+        return {"type": "object", "properties": {}}
+    if not isinstance(parameters.get("properties"), dict):
+        if not all(isinstance(one, dict) for one in parameters.values()):
+            return {"type": "object", "properties": {}}
+        parameters = {"properties": parameters}
+    properties = {name: _typed(one) for name, one in parameters["properties"].items()}
+    return {**parameters, "type": "object", "properties": properties}
+
+
+def allowing(tools: Sequence[ToolSpec], calls: Iterable[ToolCall]) -> tuple[ToolSpec, ...]:
+    """The tools with schemas that allow `calls`: a right call that its schema forbids says that the schema is wrong.
+
+    Of an argument that is forbidden only the description is kept, one that is not known becomes known, one that is left
+    out need not be given. Tools whose calls are all allowed stay the objects they are.
+    """
+    found = {tool.name: tool for tool in tools}
+    for call in calls:
+        if call.name in found:
+            found[call.name] = _allowing(found[call.name], call.arguments)
+    return tuple(found.values())
+
+
+def _allowing(tool: ToolSpec, arguments: Mapping[str, JSON]) -> ToolSpec:
+    schema = tool.parameters
+    known, required = schema.get("properties"), schema.get("required")
+    known, required = known if isinstance(known, dict) else {}, required if isinstance(required, list) else []
+    others = schema.get("additionalProperties", False)
+    wrong = {
+        name: {key: kept for key, kept in one.items() if key in _SAID} if isinstance(one, dict) else {}
+        for name, value in arguments.items()
+        if (one := known.get(name, others)) is False or not allows(one, value)
+    }
+    missing = [name for name in required if name not in arguments]
+    if not wrong and not missing:
+        return tool
+    mended = {**schema, "properties": {**known, **wrong}}
+    if missing:
+        mended["required"] = [name for name in required if name in arguments]
+    return replace(tool, parameters=mended)
+
+
+def allows(schema: JSON, value: JSON) -> bool:
+    """Whether a schema allows a value as a reply would write it: 1.0 is no integer. Any value where it is no schema."""
+    kind = schema.get("type") if isinstance(schema, dict) and not set(schema) - _SAID - {"type"} else None
+    if isinstance(kind, str) and kind in _PLAIN:
+        return type(value) in _PLAIN[kind]  # nearly all arguments, and files have a million records
+    try:
+        validator = _validator()(schema, format_checker=_validator().FORMAT_CHECKER)
+        return bool(validator.is_valid(value))
+    except Exception:  # noqa: BLE001 (what stands in a schema from outside may be anything)
+        return True
+
+
+@lru_cache(maxsize=1)
+def _validator() -> Any:
+    from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
+
+    whole = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda checker, value: type(value) is int)
+    return extend(Draft202012Validator, type_checker=whole)  # type: ignore[no-untyped-call]
+
+
+def _typed(schema: JSON) -> JSON:
+    """The schema of one argument; types that neither JSON Schema nor Python has allow anything."""
+    if not isinstance(schema, dict) or not isinstance(schema.get("type"), str):
+        return schema
+    rest = {key: value for key, value in schema.items() if key != "type"}
+    return {**_read_type(_REMARK.sub("", schema["type"].strip())), **rest}
+
+
+def _read_type(said: str) -> dict[str, JSON]:
+    """`List[int]` or `string` in JSON Schema; empty for what is no type."""
+    name, _, inside = said.strip().partition("[")
+    kind, parts = name.strip().rpartition(".")[2].lower(), _parts(inside.removesuffix("]"))
+    if kind in ("optional", "union"):
+        either = [one for one in map(_read_type, parts) if one]
+        return (either[0] if len(either) == 1 else {"anyOf": either}) if len(either) == len(parts) and either else {}
+    if kind not in _NAMES:
+        return {}
+    items = _read_type(parts[0]) if len(parts) == 1 else {}
+    return {"type": _NAMES[kind], **({"items": items} if items and _NAMES[kind] == "array" else {})}
+
+
+def _parts(inside: str) -> list[str]:
+    """What stands between the commas of `int, List[str]`, those inside brackets left alone."""
+    found, depth, begun = [], 0, 0
+    for place, sign in enumerate(inside):
+        depth += {"[": 1, "]": -1}.get(sign, 0)
+        if sign == "," and depth == 0:
+            found.append(inside[begun:place])
+            begun = place + 1
+    return [one for one in [*found, inside[begun:]] if one.strip()]
