@@ -23,6 +23,7 @@ _AS_WE_WRITE = {
 }
 """Calls are held to the one spelling that prompts show and demonstrations have (`parsing.render_call`), and to as much
 of a schema as a grammar can say: not, for one, that the items of an array differ."""
+_ANY_NAME = "tool"
 _TEMPLATE = """start: CALLS | WORDS
 WORDS: /\\s*[^{\\s](.|\\n)*/
 """
@@ -45,8 +46,10 @@ def _grammar(calls: list[JSON]) -> Grammar:
 def _call(tool: ToolSpec, at: int) -> JSON:
     """The schema of a call of `tool`, which stands at place `at` of all."""
     arguments = {"additionalProperties": False, **tool.parameters}
-    first, here = (_exactly({tool.name: _moved(arguments, _pointer(tool.name, place))}) for place in (0, at))
-    return here if _followed(json.dumps(first)) else _exactly({tool.name: {"type": "object"}})
+    checked = _exactly({_ANY_NAME: _moved(arguments, _pointer(_ANY_NAME, 0))})  # tools with alike arguments: once
+    if not _followed(json.dumps(checked)):
+        return _exactly({tool.name: {"type": "object"}})
+    return _exactly({tool.name: _moved(arguments, _pointer(tool.name, at))})
 
 
 def _pointer(name: str, at: int) -> str:
