@@ -10,9 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
-from typing import Any
 
+from llmagentos.programs.constraining import sayable
 from llmagentos.records.identity import JSON
 from llmagentos.records.message import ToolCall, ToolSpec
 
@@ -25,6 +24,8 @@ _NAMES = {
 _PLAIN = {"string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,)}
 _SAID = {"description", "title", "default", "examples", "example"}
 """Keywords that forbid nothing."""
+LONGEST_TYPE = 200
+"""Characters of the name of a type; a longer one says nothing."""
 _REMARK = re.compile(r",\s*(optional|default\b.*)$", re.IGNORECASE)
 
 
@@ -62,7 +63,7 @@ def _allowing(tool: ToolSpec, arguments: Mapping[str, JSON]) -> ToolSpec:
     wrong = {
         name: {key: kept for key, kept in one.items() if key in _SAID} if isinstance(one, dict) else {}
         for name, value in arguments.items()
-        if (one := known.get(name, others)) is False or not allows(one, value)
+        if not allows(one := known.get(name, others), value, schema)
     }
     missing = [name for name in required if name not in arguments]
     if not wrong and not missing:
@@ -73,25 +74,29 @@ def _allowing(tool: ToolSpec, arguments: Mapping[str, JSON]) -> ToolSpec:
     return replace(tool, parameters=mended)
 
 
-def allows(schema: JSON, value: JSON) -> bool:
-    """Whether a schema allows a value as a reply would write it: 1.0 is no integer. Any value where it is no schema."""
-    kind = schema.get("type") if isinstance(schema, dict) and not set(schema) - _SAID - {"type"} else None
-    if isinstance(kind, str) and kind in _PLAIN:
-        return type(value) in _PLAIN[kind]  # nearly all arguments, and files have a million records
-    try:
-        validator = _validator()(schema, format_checker=_validator().FORMAT_CHECKER)
-        return bool(validator.is_valid(value))
-    except Exception:  # noqa: BLE001 (what stands in a schema from outside may be anything)
-        return True
+def allows(schema: JSON, value: JSON, root: Mapping[str, JSON] | None = None) -> bool:
+    """Whether a reply that is held to a schema can be a value: 1.0 is no integer. References lead into `root`."""
+    kind = schema.get("type") if isinstance(schema, dict) and not set(schema) - _SAID - {"type", "items"} else None
+    if isinstance(kind, str) and kind in _PLAIN:  # nearly all arguments, and files have a million records
+        return type(value) in _PLAIN[kind]
+    if kind == "array" and isinstance(value, list):
+        return all(allows(schema.get("items", True), one, root) for one in value)
+    if isinstance(schema, bool) or schema == {}:
+        return schema is not False
+    alone = {**(root or {}), "type": "object", "properties": {"value": schema}, "required": ["value"]}
+    return sayable(ToolSpec("tool", "", alone), {"value": in_order(value, schema)})
 
 
-@lru_cache(maxsize=1)
-def _validator() -> Any:
-    from jsonschema import Draft202012Validator
-    from jsonschema.validators import extend
-
-    whole = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda checker, value: type(value) is int)
-    return extend(Draft202012Validator, type_checker=whole)  # type: ignore[no-untyped-call]
+def in_order(value: JSON, schema: JSON) -> JSON:
+    """A value with the members of its objects in the order of their schema, the one that replies are held to."""
+    schema = schema if isinstance(schema, dict) else {}
+    if isinstance(value, list):
+        return [in_order(one, schema.get("items")) for one in value]
+    properties = schema.get("properties")
+    if not isinstance(value, dict) or not isinstance(properties, dict):
+        return value
+    names = [name for name in properties if name in value] + [name for name in value if name not in properties]
+    return {name: in_order(value[name], properties.get(name)) for name in names}
 
 
 def _typed(schema: JSON) -> JSON:
@@ -99,7 +104,8 @@ def _typed(schema: JSON) -> JSON:
     if not isinstance(schema, dict) or not isinstance(schema.get("type"), str):
         return schema
     rest = {key: value for key, value in schema.items() if key != "type"}
-    return {**_read_type(_REMARK.sub("", schema["type"].strip())), **rest}
+    said = schema["type"] if len(schema["type"]) <= LONGEST_TYPE else ""
+    return {**_read_type(_REMARK.sub("", said.strip())), **rest}
 
 
 def _read_type(said: str) -> dict[str, JSON]:

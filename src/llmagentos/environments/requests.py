@@ -39,7 +39,7 @@ from llmagentos.environments.request_cases import (
     same_words,
 )
 from llmagentos.environments.request_rows import RawRow, read_rows
-from llmagentos.environments.request_schemas import allowing
+from llmagentos.environments.request_schemas import allowing, in_order
 from llmagentos.errors import ConfigError, EnvironmentFault
 from llmagentos.programs.parsing import parse_call, render_call
 from llmagentos.records.identity import JSON
@@ -223,18 +223,7 @@ def right_reply(turn: Turn, tools: Sequence[ToolSpec] = ()) -> str:
     if turn.call is None:
         return turn.words or NOTHING_FITS
     schema = next((tool.parameters for tool in tools if tool.name == turn.call.name), {})
-    return render_call(ToolCall(turn.call.name, _in_order(turn.call.arguments, schema)))
-
-
-def _in_order(value: JSON, schema: JSON) -> JSON:
-    schema = schema if isinstance(schema, dict) else {}
-    if isinstance(value, list):
-        return [_in_order(one, schema.get("items")) for one in value]
-    properties = schema.get("properties")
-    if not isinstance(value, dict) or not isinstance(properties, dict):
-        return value
-    names = [name for name in properties if name in value] + [name for name in value if name not in properties]
-    return {name: _in_order(value[name], properties.get(name)) for name in names}
+    return render_call(ToolCall(turn.call.name, in_order(turn.call.arguments, schema)))
 
 
 def load(options: dict[str, JSON], on_progress: Callable[[Progress], None] | None = None) -> Requests:

@@ -9,10 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
+from llmagentos.programs.parsing import render_call
 from llmagentos.records.generation import Grammar
 from llmagentos.records.identity import JSON
-from llmagentos.records.message import ToolSpec
+from llmagentos.records.message import ToolCall, ToolSpec
+
+if TYPE_CHECKING:
+    from llguidance import LLTokenizer
 
 _AS_WE_WRITE = {
     "whitespace_flexible": False,
@@ -68,6 +73,23 @@ def _moved(schema: JSON, pointer: str) -> JSON:
     if isinstance(target, str) and target.startswith("#"):
         moved["$ref"] = pointer + target[1:]
     return moved
+
+
+def sayable(tool: ToolSpec, arguments: dict[str, JSON]) -> bool:
+    """Whether a reply that is held to a tool's schema can be the call with these arguments, in this order."""
+    from llguidance import LLMatcher
+
+    matcher = LLMatcher(_bytes(), LLMatcher.grammar_from_lark(call_grammar([tool]).text))
+    text = render_call(ToolCall(tool.name, arguments)).encode("utf-8", "replace")
+    return bool(matcher.consume_tokens(list(text)) and matcher.is_accepting())
+
+
+@lru_cache(maxsize=1)
+def _bytes() -> LLTokenizer:
+    """A tokenizer whose tokens are bytes: what a grammar allows does not depend on a model's."""
+    from llguidance import LLTokenizer
+
+    return LLTokenizer("byte")
 
 
 @lru_cache(maxsize=4096)
