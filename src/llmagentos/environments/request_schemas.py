@@ -76,10 +76,14 @@ def _allowing(tool: ToolSpec, arguments: Mapping[str, JSON]) -> ToolSpec:
 
 def allows(schema: JSON, value: JSON, root: Mapping[str, JSON] | None = None) -> bool:
     """Whether a reply that is held to a schema can be a value: 1.0 is no integer. References lead into `root`."""
-    kind = schema.get("type") if isinstance(schema, dict) and not set(schema) - _SAID - {"type", "items"} else None
+    plain = isinstance(schema, dict) and not set(schema) - _SAID - {"type", "items", "enum"}
+    kind, choices = (schema.get("type"), schema.get("enum")) if plain else (None, None)
     if isinstance(kind, str) and kind in _PLAIN:  # nearly all arguments, and files have a million records
-        return type(value) in _PLAIN[kind]
-    if kind == "array" and isinstance(value, list):
+        fits = type(value) in _PLAIN[kind]
+        return fits and (
+            not isinstance(choices, list) or any(type(one) is type(value) and one == value for one in choices)
+        )
+    if kind == "array" and isinstance(value, list) and choices is None:
         return all(allows(schema.get("items", True), one, root) for one in value)
     if isinstance(schema, bool) or schema == {}:
         return schema is not False
