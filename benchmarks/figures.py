@@ -197,6 +197,22 @@ def corrections() -> str:
     return section("Corrections", "corrections.py", text, table(columns, rows), *desks)
 
 
+def few_requests() -> str:
+    """Small files."""
+    rows = []
+    for part in parts("few_requests"):
+        for each, one in part.head["concluded"].items():
+            shares, seeds = [ranged(one[key]) for key in ("right", "nearest")], str(one["seeds"])
+            minutes = ranged(one["minutes"], "{:.1f}".format)
+            rows.append([each, part.machine, seeds, *shares, minutes, str(one["released"])])
+    text = (
+        "So many requests of each of 15 banking intents are a team's whole file: how many unseen requests are right in "
+        "a chat after one command, and by the nearest mean embedding, which learns nothing."
+    )
+    columns = ["requests of each", "machine", "seeds", "right (%)", "nearest mean (%)", "minutes", "released"]
+    return section("Few requests", "few_requests.py", text, table(columns, rows))
+
+
 def poisoning() -> str:
     """Planted requests."""
     rows = []
@@ -276,7 +292,8 @@ def page() -> str:
     """The whole page."""
     curve = "![Held-out success against minutes of learning](../benchmarks/results/learning_curves.svg)"
     curves = section("Learning curves", "learning_curves.py", curve)
-    written = [skills(), curves, beside_trl(), six_skills(), corrections(), forgetting(), poisoning()]
+    written = [skills(), curves, beside_trl(), six_skills(), few_requests(), corrections(), forgetting()]
+    written += [poisoning()]
     return "\n\n".join([FRONT, *written, prompt_distillation(), engine(), training(), pairs()]) + "\n"
 
 

@@ -1,0 +1,146 @@
+"""How few requests are enough: a team's small file, learned as it is, then unseen requests asked of what is live.
+
+Run: python benchmarks/few_requests.py [--each N ...] [--seeds N] [--minutes N] [--data FOLDER] [--home FOLDER]
+     [--fresh]
+Prints a table, writes benchmarks/results/few_requests.json; every size and seed is a unit of some six minutes.
+
+So many training requests of each of CLINC150's 15 banking intents are one file without splits: what is judged on comes
+out of it as well. It is learned by what `llmagentos learn --data FILE` chooses and released or refused; then requests
+of the set's test split are asked one by one, as in a chat. Beside it stands what needs no learning: the intent whose
+requests have the nearest mean in the embedder that the knowledge base uses (prototypes, arXiv 1703.05175, eq. 1).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from corpora import DATA, clinc_domain
+from measuring import JSON, add_model_options, add_results_options, open_units, spread, tell, unit_home
+
+from llmagentos.agent import Agent
+from llmagentos.agentos import AgentOS
+from llmagentos.config import load_settings
+from llmagentos.environments.registry import write_query
+
+EACH = (7, 10, 20, 50)
+"""Requests of an intent: the first is the least file that there is a verdict on."""
+DOMAIN = "banking"
+
+
+def drawn(lines: Sequence[JSON], each: int, asked: int, seed: int) -> tuple[list[JSON], list[tuple[str, str]]]:
+    """A file's requests, `each` of every intent, and (text, intent) of `asked` ones to be asked."""
+    chance = random.Random(f"few/{seed}")
+    intents = sorted({str(line["intent"]) for line in lines})
+    train = {name: [one for one in lines if one["intent"] == name and one["split"] == "train"] for name in intents}
+    picked = [one for name in intents for one in chance.sample(train[name], each)]
+    chosen = [{"text": str(one["text"]), "intent": str(one["intent"])} for one in picked]
+    chance.shuffle(chosen)
+    test = [(str(line["text"]), str(line["intent"])) for line in lines if line["split"] == "test"]
+    return chosen, chance.sample(test, min(asked, len(test)))
+
+
+def nearest(
+    embed: Callable[[Sequence[str]], list[list[float]]], shown: Sequence[JSON], asked: Sequence[str]
+) -> list[str]:
+    """For each text asked the intent whose shown requests have the nearest mean embedding."""
+    intents = sorted({str(line["intent"]) for line in shown})
+    known_ND = _unit(embed([str(line["text"]) for line in shown]))
+    of_N = np.array([intents.index(str(line["intent"])) for line in shown])
+    means_ID = _unit([known_ND[of_N == number].mean(0) for number in range(len(intents))])
+    return [intents[place] for place in (_unit(embed(asked)) @ means_ID.T).argmax(1)]
+
+
+def _unit(found_ND: Sequence[Sequence[float]] | np.ndarray) -> np.ndarray:
+    rows_ND = np.asarray(found_ND)
+    return np.asarray(rows_ND / np.linalg.norm(rows_ND, axis=1, keepdims=True))
+
+
+def measure(folder: Path, shared: Path, data: Path, model: str, settings: JSON) -> JSON:
+    """One size and seed."""
+    shutil.rmtree(folder, ignore_errors=True)
+    seed = int(settings["seed"])
+    lines, asked = drawn(list(clinc_domain(DOMAIN, data)), int(settings["each"]), int(settings["asked"]), seed)
+    with AgentOS(unit_home(folder, shared, settings), model) as system:
+        file = folder / "requests.jsonl"
+        file.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+        name, agent = "Requests-v0" + write_query({"data": str(file)}), Agent(system=system)
+        began = time.monotonic()
+        verdict = agent.learn(name, minutes=float(settings["minutes"]), seed=seed)
+        minutes = (time.monotonic() - began) / 60
+        tell(f"  {len(lines)} requests: {verdict.reason}")
+        right = [said_exactly(agent.ask(name, text).text, intent) for text, intent in asked]
+        plain = nearest(system.embedder.embed, lines, [text for text, _ in asked])
+    shutil.rmtree(folder)
+    found = {
+        "requests": len(lines),
+        "asked": len(asked),
+        "right": round(sum(right) / len(asked), 4),
+        "nearest": round(sum(one == intent for one, (_, intent) in zip(plain, asked, strict=True)) / len(asked), 4),
+        "released": verdict.released,
+        "reason": verdict.reason,
+        "minutes": round(minutes, 2),
+    }
+    tell(f"  {found['right']:.0%} of {len(asked)} unseen, {found['nearest']:.0%} by the nearest mean")
+    return found
+
+
+def said_exactly(reply: str, intent: str) -> bool:
+    """Whether a reply is the call of an intent's tool and nothing else."""
+    try:
+        return bool(json.loads(reply) == {intent: {}})
+    except ValueError:
+        return False
+
+
+def show(found: dict[int, list[JSON]]) -> JSON:
+    """Print medians over seeds, and return them."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table, concluded = Table("of each", "requests", "unseen, right", "nearest mean", "minutes", "released"), {}
+    for each, units in found.items():
+        one: JSON = {name: spread([unit[name] for unit in units]) for name in ("right", "nearest", "minutes")}
+        one |= {"released": sum(unit["released"] for unit in units), "seeds": len(units)}
+        concluded[str(each)] = one
+        shares = [f"{one[name]['median']:.0%}" for name in ("right", "nearest")]
+        released = f"{one['released']} of {one['seeds']}"
+        table.add_row(str(each), str(units[0]["requests"]), *shares, f"{one['minutes']['median']:.1f}", released)
+    Console(width=100).print(table)
+    return concluded
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure what is missing, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--each", type=int, nargs="+", default=list(EACH), help="requests of an intent")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=4.0, help="of learning")
+    parser.add_argument("--asked", type=int, default=300, help="unseen requests")
+    parser.add_argument("--data", type=Path, default=DATA, help="where CLINC150 lies")
+    add_model_options(parser)
+    add_results_options(parser, "few_requests")
+    options = parser.parse_args(arguments)
+    shared = load_settings(options.home).home
+    units = open_units(options, "few_requests")
+    found: dict[int, list[JSON]] = {each: [] for each in options.each}
+    for seed in range(options.seeds):
+        for each in options.each:
+            settings = {key: getattr(options, key) for key in ("minutes", "asked", "model")}
+            settings |= {"each": each, "seed": seed}
+            folder = shared / "benchmarks" / "few_requests" / f"{each}-{seed}"
+            work = partial(measure, folder, shared, options.data, options.model, settings)
+            found[each].append(units.measure(f"{each} of each, seed {seed}", settings, work))
+    units.write(concluded=show(found))
+    print(f"written to {options.results}")
+
+
+if __name__ == "__main__":
+    main()
