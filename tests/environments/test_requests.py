@@ -499,6 +499,17 @@ def test_tools_are_described_by_a_file(tmp_path: Path) -> None:
         opened(data, tools=str(described))
 
 
+def test_a_file_of_tools_gives_way_to_right_calls_and_is_read_once_for_all_runs(tmp_path: Path) -> None:
+    rows = [{"text": f"table {n}", "call": {"book": {"people": "two" if n == 7 else 2}}} for n in range(150)]
+    data, described = write(tmp_path / "t.jsonl", rows), tmp_path / "tools.json"
+    people = {"type": "integer", "description": "How many"}
+    described.write_text(json.dumps([{"name": "book", "parameters": {"properties": {"people": people}}}]))
+    first, second = (opened(data, tools=str(described)) for _ in range(2))
+    (tool,) = first.offered(first.case(first.tasks("train", 1)[0]))
+    assert tool.parameters["properties"] == {"people": {"description": "How many"}}
+    assert second.offered(second.case(second.tasks("train", 1)[0]))[0] is tool
+
+
 def test_most_keeps_so_many_of_each_label_in_training_only(tmp_path: Path) -> None:
     found = read(write(tmp_path / "t.jsonl", tickets(600)), most_of_a_kind=7)
     labels = [case.turns[0].call.name for case in found.cases["train"] if case.turns[0].call]

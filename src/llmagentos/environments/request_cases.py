@@ -12,7 +12,7 @@ import math
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -129,6 +129,8 @@ class Requests:
     """How many were left out beyond those listed."""
     read_as: str = ""
     """Which columns the first record that is used was read by."""
+    described: dict[Hashable, tuple[ToolSpec, ...]] = field(default_factory=dict)
+    """The tools as a user's file describes them, by the file and its state."""
 
     def leave_out(self, place: str, reason: str) -> None:
         """Note a record that is not used."""

@@ -46,7 +46,8 @@ def allowing(tools: Sequence[ToolSpec], calls: Iterable[ToolCall]) -> tuple[Tool
     """The tools with schemas that allow `calls`: a right call that its schema forbids says that the schema is wrong.
 
     Of an argument that is forbidden only the description is kept, one that is not known becomes known, one that is left
-    out need not be given. Tools whose calls are all allowed stay the objects they are.
+    out need not be given. So of a held-out call an agent may see that its schema was wrong there, and no more. Tools
+    whose calls are all allowed stay the objects they are.
     """
     found = {tool.name: tool for tool in tools}
     for call in calls:

@@ -201,17 +201,25 @@ class RequestsEnvironment(LanguageEnvironment):
         return cases[number % len(cases)]
 
     def _described(self, path: JSON) -> tuple[ToolSpec, ...]:
-        """The tools that the cases call, as a file of the user's describes them where it does."""
+        """The tools that the cases call, as a file of the user's describes them where it does; such a file is read once
+        for all environments of the same requests."""
         if path is None:
             return self.requests.tools
+        file, known = Path(str(path)).expanduser(), self.requests.described
         try:
-            specs = msgspec.json.decode(Path(str(path)).expanduser().read_bytes(), type=list[ToolSpec])
+            key = (file, _state(file))
+            if key not in known:
+                known[key] = self._read_tools(file)
         except (OSError, msgspec.MsgspecError) as problem:
             raise ConfigError(f"tools={path}: no list of tools with name, description, parameters: {problem}") from None
-        known = {spec.name for spec in specs}
-        missing = [tool.name for tool in self.requests.tools if tool.name not in known]
+        return known[key]
+
+    def _read_tools(self, file: Path) -> tuple[ToolSpec, ...]:
+        specs = msgspec.json.decode(file.read_bytes(), type=list[ToolSpec])
+        names = {spec.name for spec in specs}
+        missing = [tool.name for tool in self.requests.tools if tool.name not in names]
         if missing:
-            raise ConfigError(f"tools={path} does not describe {', '.join(missing[:5])}, which requests call.")
+            raise ConfigError(f"tools={file} does not describe {', '.join(missing[:5])}, which requests call.")
         return allowing(specs, calls_in(case for cases in self.requests.cases.values() for case in cases))
 
 
