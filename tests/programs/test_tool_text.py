@@ -92,7 +92,11 @@ def test_every_type_has_a_short_name(schema: JSON, said: str) -> None:
 
 def test_references_are_followed_and_those_without_an_end_are_not() -> None:
     tree: JSON = {"type": "object", "properties": {"next": {"$ref": "#/$defs/tree"}}}
-    assert one({"$ref": "#/$defs/tree"}, **{"$defs": {"tree": tree}}) == "f(x: {next?: {next?: object}})"
+    assert one({"$ref": "#/$defs/tree"}, **{"$defs": {"tree": tree}}) == "f(x: {next?: {next?: {next?: object}}})"
+    several: JSON = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"$ref": "#/$defs/any"}}]}
+    assert one({"$ref": "#/$defs/any"}, **{"$defs": {"any": several}}) == "f(x: string|list of string|array)"
+    lists: JSON = {"type": "array", "items": {"$ref": "#/$defs/lists"}}
+    assert one({"$ref": "#/$defs/lists"}, **{"$defs": {"lists": lists}}) == f"f(x: {'list of ' * 3}array)"
     assert one({"$ref": "#/$defs/a"}, **{"$defs": {"a": {"$ref": "#/$defs/a"}}}) == "f(x: anything)"
     assert one({"$ref": "#/$defs/a~1b"}, **{"$defs": {"a/b": {"type": "number"}}}) == "f(x: number)"
 

@@ -14,8 +14,8 @@ from llmagentos.records.message import ToolSpec
 
 ABOUT_CHARACTERS = 80
 """Longer descriptions of an argument are cut after a word."""
-DEEPEST = 2
-"""Objects inside objects whose members are still told."""
+DEEPEST = 3
+"""Types inside types that are still told; a schema may lead into itself."""
 LONGEST_CHAIN = 4
 """References that lead to references."""
 ANYTHING = "anything"
@@ -91,12 +91,15 @@ def _type(schema: JSON, root: JSON, depth: int, untyped: str = "string") -> str:
         return _either(map(str, choices))
     if "const" in schema:
         return str(schema["const"])
-    if choices := _several(schema.get("anyOf") or schema.get("oneOf")):
-        return _either(_type(one, root, depth, ANYTHING) for one in choices if one != {"type": "null"})
-    kind = schema.get("type", untyped)
+    choices = _several(schema.get("anyOf") or schema.get("oneOf"))
+    kind = schema.get("type", ANYTHING if choices else untyped)
+    if depth == DEEPEST:
+        return kind if isinstance(kind, str) else ANYTHING
+    if choices:
+        return _either(_type(one, root, depth + 1, ANYTHING) for one in choices if one != {"type": "null"})
     if kind == "array":
-        return f"list of {_type(schema.get('items', {}), root, depth, ANYTHING)}"
-    if kind == "object" and _properties(schema) and depth < DEEPEST:
+        return f"list of {_type(schema.get('items', {}), root, depth + 1, ANYTHING)}"
+    if kind == "object" and _properties(schema):
         return f"{{{_members(schema, root, depth + 1)}}}"
     return kind if isinstance(kind, str) else _either(str(one) for one in _several(kind) if one != "null")
 
