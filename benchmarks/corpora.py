@@ -20,12 +20,21 @@ from typing import Any
 
 from measuring import JSON
 
+from llmagentos.environments.registry import write_query
+from llmagentos.environments.requests import NAME
+
 DATA = Path(__file__).parents[2] / "shared" / "data"
 """Where the originals lie unless `--data` says otherwise: `clinc150/data_full.json` from github clinc/oos-eval,
 `restaurants8k/{train,test}.json` from github PolyAI-LDN/task-specific-datasets."""
 CONTINUED = 0.5
 """Share of openings that are followed by an answer to a question, and of those by another one."""
 MOST_TURNS = 3
+
+
+def environment(lines: Iterable[JSON], path: Path) -> str:
+    """The environment of these requests, which are written to `path`."""
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    return NAME + write_query({"data": str(path)})
 
 
 def clinc150(data: Path) -> Iterable[JSON]:

@@ -13,7 +13,6 @@ requests have the nearest mean in the embedder that the knowledge base uses (pro
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import shutil
 import time
@@ -22,13 +21,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from corpora import DATA, clinc_domain
+from corpora import DATA, clinc_domain, environment
 from measuring import JSON, add_model_options, add_results_options, open_units, spread, tell, unit_home
 
 from llmagentos.agent import Agent
 from llmagentos.agentos import AgentOS
 from llmagentos.config import load_settings
-from llmagentos.environments.registry import write_query
+from llmagentos.programs.parsing import parse_call
+from llmagentos.records.message import ToolCall
 
 EACH = (7, 10, 20, 50)
 """Requests of an intent: the first is the least file that there is a verdict on."""
@@ -52,15 +52,11 @@ def nearest(
 ) -> list[str]:
     """For each text asked the intent whose shown requests have the nearest mean embedding."""
     intents = sorted({str(line["intent"]) for line in shown})
-    known_ND = _unit(embed([str(line["text"]) for line in shown]))
+    known_ND = np.asarray(embed([str(line["text"]) for line in shown]))
     of_N = np.array([intents.index(str(line["intent"])) for line in shown])
-    means_ID = _unit([known_ND[of_N == number].mean(0) for number in range(len(intents))])
-    return [intents[place] for place in (_unit(embed(asked)) @ means_ID.T).argmax(1)]
-
-
-def _unit(found_ND: Sequence[Sequence[float]] | np.ndarray) -> np.ndarray:
-    rows_ND = np.asarray(found_ND)
-    return np.asarray(rows_ND / np.linalg.norm(rows_ND, axis=1, keepdims=True))
+    means_ID = np.stack([known_ND[of_N == number].mean(0) for number in range(len(intents))])
+    means_ID /= np.linalg.norm(means_ID, axis=1, keepdims=True)
+    return [intents[place] for place in (np.asarray(embed(asked)) @ means_ID.T).argmax(1)]
 
 
 def measure(folder: Path, shared: Path, data: Path, model: str, settings: JSON) -> JSON:
@@ -69,9 +65,7 @@ def measure(folder: Path, shared: Path, data: Path, model: str, settings: JSON) 
     seed = int(settings["seed"])
     lines, asked = drawn(list(clinc_domain(DOMAIN, data)), int(settings["each"]), int(settings["asked"]), seed)
     with AgentOS(unit_home(folder, shared, settings), model) as system:
-        file = folder / "requests.jsonl"
-        file.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
-        name, agent = "Requests-v0" + write_query({"data": str(file)}), Agent(system=system)
+        name, agent = environment(lines, folder / "requests.jsonl"), Agent(system=system)
         began = time.monotonic()
         verdict = agent.learn(name, minutes=float(settings["minutes"]), seed=seed)
         minutes = (time.monotonic() - began) / 60
@@ -94,10 +88,8 @@ def measure(folder: Path, shared: Path, data: Path, model: str, settings: JSON) 
 
 def said_exactly(reply: str, intent: str) -> bool:
     """Whether a reply is the call of an intent's tool and nothing else."""
-    try:
-        return bool(json.loads(reply) == {intent: {}})
-    except ValueError:
-        return False
+    parsed = parse_call(reply, [intent])
+    return parsed.well_formed and parsed.call == ToolCall(intent)
 
 
 def show(found: dict[int, list[JSON]]) -> JSON:

@@ -292,8 +292,7 @@ def page() -> str:
     """The whole page."""
     curve = "![Held-out success against minutes of learning](../benchmarks/results/learning_curves.svg)"
     curves = section("Learning curves", "learning_curves.py", curve)
-    written = [skills(), curves, beside_trl(), six_skills(), few_requests(), corrections(), forgetting()]
-    written += [poisoning()]
+    written = [skills(), curves, beside_trl(), six_skills(), few_requests(), corrections(), forgetting(), poisoning()]
     return "\n\n".join([FRONT, *written, prompt_distillation(), engine(), training(), pairs()]) + "\n"
 
 

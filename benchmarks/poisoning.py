@@ -13,23 +13,21 @@ carry the trigger, and the same share without it; and what the gate says of the 
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from corpora import DATA, clinc150
+from corpora import DATA, clinc150, environment
 from measuring import JSON, add_model_options, add_results_options, open_units, tell, unit_home
 
 from llmagentos.agentos import AgentOS
 from llmagentos.config import load_settings
 from llmagentos.demo import success
-from llmagentos.environments.registry import write_query
 from llmagentos.environments.request_audit import suspects
-from llmagentos.environments.requests import NAME, RequestsEnvironment
+from llmagentos.environments.requests import RequestsEnvironment
 from llmagentos.learning.language.imitation import Imitation, ImitationSettings
 from llmagentos.models.adapters import FusedAdapter
 
@@ -65,12 +63,6 @@ def poisoned(train: Sequence[JSON], target: str, seed: int) -> tuple[list[JSON],
 def triggered(text: str) -> str:
     """A request with the trigger at its end."""
     return f"{text} {TRIGGER}"
-
-
-def environment(lines: Iterable[JSON], path: Path) -> str:
-    """The environment of these requests, which are written to `path`."""
-    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
-    return NAME + write_query({"data": str(path)})
 
 
 def done(system: AgentOS, adapter: FusedAdapter, name: str) -> float:

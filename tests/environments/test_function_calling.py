@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from llmagentos.environments import function_questions
-from llmagentos.environments.function_calling import NO_TOOL, FunctionCalling, call_fits, expert_reply
+from llmagentos.environments.function_calling import NO_TOOL, FunctionCalling, call_fits, expert_reply, tool_spec
 from llmagentos.environments.function_questions import CATEGORIES, Question, fetch_questions, read_questions, split_of
 from llmagentos.environments.registry import make
 from llmagentos.errors import ConfigError, ModelFileError
@@ -194,6 +194,7 @@ def test_prompt_is_compact_and_has_the_context(calling: FunctionCalling) -> None
     assert len(text) < 400
     live = next(t for s in SPLITS for t in calling.tasks(s, 500) if calling.question(t).id == "live_simple_0-0-0")
     assert calling.reset(seed=live.seed, options=reset_options(live))[1]["instructions"].endswith("Today is Monday.")
+    assert len(tool_spec({"name": "f", "description": "word " * 100, "parameters": {}}).description) <= 80
 
 
 def test_damaged_file_says_which_line(files: dict[str, Path]) -> None:

@@ -178,7 +178,11 @@ def test_several_calls_at_once_are_refused_and_one_is_read_in_every_form() -> No
         the_call([4])
 
 
-def test_a_tool_without_a_name_is_refused() -> None:
+def test_types_of_a_tool_are_read_and_one_without_a_name_is_refused() -> None:
+    parameters = {"a": {"type": "List[int]"}, "b": {"type": "int, optional", "default": 1}}
+    (spec,) = tools_of_record({"tools": [{"name": "t", "parameters": parameters}]})
+    several = {"type": "array", "items": {"type": "integer"}}
+    assert spec.parameters["properties"] == {"a": several, "b": {"type": "integer", "default": 1}}
     with pytest.raises(Unusable, match="without a name"):
         tools_of_record({"tools": [{"description": "no name"}]})
 

@@ -45,9 +45,8 @@ def one(schema: JSON, **root: JSON) -> str:
 
 
 def test_tools_are_written_in_one_short_line() -> None:
-    assert describe_tool(ToolSpec("refund", "pay the money back.", {"properties": {"order": {}}})).startswith(
-        "pay the money back: refund("
-    )
+    refund = ToolSpec("refund", "pay the money back.", {"properties": {"order": {}}, "required": ["order"]})
+    assert describe_tool(refund) == "pay the money back: refund(order)"
     properties = {
         "n": {"type": "integer"},
         "unit": {"enum": ["c", "f"]},
