@@ -14,6 +14,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, get_args
 
 from llmagentos.environments.language import deal
@@ -132,6 +133,11 @@ class Requests:
     described: dict[Hashable, tuple[ToolSpec, ...]] = field(default_factory=dict)
     """The tools as a user's file describes them, by the file and its state."""
 
+    @property
+    def every(self) -> Iterator[Case]:
+        """The cases of all splits."""
+        return chain.from_iterable(self.cases.values())
+
     def leave_out(self, place: str, reason: str) -> None:
         """Note a record that is not used."""
         if len(self.left_out) < SHOWN_LEFT_OUT:
@@ -186,7 +192,7 @@ def gather(
         found.cases["train"] = _limited(found.cases["train"], most_of_a_kind)
     _check(found, source, read.columns_seen)
     found.nothing_fits = _knows_nothing_fits(found.cases["development"])
-    found.tools = tools_of(case for cases in found.cases.values() for case in cases)
+    found.tools = tools_of(found.every)
     return found
 
 

@@ -86,7 +86,7 @@ class RequestsEnvironment(LanguageEnvironment):
         self.alike = read_alike(options.get("alike", 1.0))
         self.requests = load(options)
         self._tools = self._described(options.get("tools"))
-        self.most_steps = max(len(case.turns) for cases in self.requests.cases.values() for case in cases)
+        self.most_steps = max(len(case.turns) for case in self.requests.every)
         self.reply_tokens = max(SHORTEST_REPLY, longest_answer(self.requests) // 3 + 16)
         self._case: Case | None = None
         self._turn = self._right = 0
@@ -126,7 +126,7 @@ class RequestsEnvironment(LanguageEnvironment):
     @cached_property
     def _in_words(self) -> bool:
         """Whether words can be right, other than those for that no tool fits."""
-        turns = (turn for cases in self.requests.cases.values() for case in cases for turn in case.turns)
+        turns = (turn for case in self.requests.every for turn in case.turns)
         return any(turn.words or (turn.call is None and not self.requests.nothing_fits) for turn in turns)
 
     def case(self, task: Task) -> Case:
@@ -191,7 +191,7 @@ class RequestsEnvironment(LanguageEnvironment):
 
     def _unknown(self, turns: Sequence[str]) -> Case:
         """What a person asked, told what the file's requests are told."""
-        usual = next((case for cases in self.requests.cases.values() for case in cases), None)
+        usual = next(self.requests.every, None)
         return Case("asked", tuple(map(Turn, turns)), usual.instructions if usual is not None else "")
 
     def _choose(self, split: Split, number: int) -> Case:
@@ -220,7 +220,7 @@ class RequestsEnvironment(LanguageEnvironment):
         missing = [tool.name for tool in self.requests.tools if tool.name not in names]
         if missing:
             raise ConfigError(f"tools={file} does not describe {', '.join(missing[:5])}, which requests call.")
-        return allowing(specs, calls_in(case for cases in self.requests.cases.values() for case in cases))
+        return allowing(specs, calls_in(self.requests.every))
 
 
 def right_reply(turn: Turn, tools: Sequence[ToolSpec] = ()) -> str:
@@ -287,9 +287,7 @@ def read_alike(value: JSON) -> float:
 
 def longest_answer(requests: Requests) -> int:
     """Characters of the longest answer in words."""
-    return max(
-        (len(turn.words) for cases in requests.cases.values() for case in cases for turn in case.turns), default=0
-    )
+    return max((len(turn.words) for case in requests.every for turn in case.turns), default=0)
 
 
 def words_in_common(one: str, other: str) -> float:
