@@ -6,8 +6,9 @@ Prints a table, writes benchmarks/results/few_requests.json; every size and seed
 
 So many training requests of each of CLINC150's 15 banking intents are one file without splits: what is judged on comes
 out of it as well. It is learned by what `llmagentos learn --data FILE` chooses and released or refused; then requests
-of the set's test split are asked one by one, as in a chat. Beside it stands what needs no learning: the intent whose
-requests have the nearest mean in the embedder that the knowledge base uses (prototypes, arXiv 1703.05175, eq. 1).
+of the set's test split are asked one by one, as in a chat. Beside it stand both voices that such a reply is made of:
+the model with its adapter alone, and the intent whose requests have the nearest mean embedding, which needs no learning
+(prototypes, arXiv 1703.05175, eq. 1).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -27,12 +29,14 @@ from measuring import JSON, add_model_options, add_results_options, open_units, 
 from llmagentos.agent import Agent
 from llmagentos.agentos import AgentOS
 from llmagentos.config import load_settings
+from llmagentos.learning.replying import alone
 from llmagentos.programs.parsing import parse_call
 from llmagentos.records.message import ToolCall
 
 EACH = (7, 10, 20, 50)
 """Requests of an intent: the first is the least file that there is a verdict on."""
 DOMAIN = "banking"
+VOICES = ("right", "weights", "nearest")
 
 
 def drawn(lines: Sequence[JSON], each: int, asked: int, seed: int) -> tuple[list[JSON], list[tuple[str, str]]]:
@@ -71,19 +75,34 @@ def measure(folder: Path, shared: Path, data: Path, model: str, settings: JSON) 
         minutes = (time.monotonic() - began) / 60
         tell(f"  {len(lines)} requests: {verdict.reason}")
         right = [said_exactly(agent.ask(name, text).text, intent) for text, intent in asked]
+        own = [
+            said_exactly(said, intent) for said, (_, intent) in zip(by_weights(system, name, asked), asked, strict=True)
+        ]
         plain = nearest(system.embedder.embed, lines, [text for text, _ in asked])
     shutil.rmtree(folder)
     found = {
         "requests": len(lines),
         "asked": len(asked),
         "right": round(sum(right) / len(asked), 4),
+        "weights": round(sum(own) / len(asked), 4),
         "nearest": round(sum(one == intent for one, (_, intent) in zip(plain, asked, strict=True)) / len(asked), 4),
         "released": verdict.released,
         "reason": verdict.reason,
         "minutes": round(minutes, 2),
     }
-    tell(f"  {found['right']:.0%} of {len(asked)} unseen, {found['nearest']:.0%} by the nearest mean")
+    both = f"{found['weights']:.0%} by the weights, {found['nearest']:.0%} by the nearest mean"
+    tell(f"  {found['right']:.0%} of {len(asked)} unseen, {both}")
     return found
+
+
+def by_weights(system: AgentOS, name: str, asked: Sequence[tuple[str, str]]) -> list[str]:
+    """What the live release's adapter alone replies."""
+    players = system.cycle.players
+    env, live = players.environment(name), system.releases.live()
+    policy = players.policy(env, live)
+    policy = replace(policy, arguments=alone(policy.arguments))
+    runs = system.cycle.rollouts.play([env.asked([text]) for text, _ in asked], policy)
+    return [run.steps[0].action if run.steps else "" for run in runs]
 
 
 def said_exactly(reply: str, intent: str) -> bool:
@@ -97,12 +116,13 @@ def show(found: dict[int, list[JSON]]) -> JSON:
     from rich.console import Console
     from rich.table import Table
 
-    table, concluded = Table("of each", "requests", "unseen, right", "nearest mean", "minutes", "released"), {}
+    titles = ("of each", "requests", "unseen, right", "weights alone", "nearest mean", "minutes", "released")
+    table, concluded = Table(*titles), {}
     for each, units in found.items():
-        one: JSON = {name: spread([unit[name] for unit in units]) for name in ("right", "nearest", "minutes")}
+        one: JSON = {name: spread([unit[name] for unit in units]) for name in (*VOICES, "minutes")}
         one |= {"released": sum(unit["released"] for unit in units), "seeds": len(units)}
         concluded[str(each)] = one
-        shares = [f"{one[name]['median']:.0%}" for name in ("right", "nearest")]
+        shares = [f"{one[name]['median']:.0%}" for name in VOICES]
         released = f"{one['released']} of {one['seeds']}"
         table.add_row(str(each), str(units[0]["requests"]), *shares, f"{one['minutes']['median']:.1f}", released)
     Console(width=100).print(table)

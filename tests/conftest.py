@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # products of tiny models are slower on several threads
 KERNELS = Path(tempfile.gettempdir()) / f"llmagentos-kernels-{os.getuid()}"
 os.environ["LLMAGENTOS_KERNELS"] = str(KERNELS)  # compiled once, not for every home
+os.environ["LLMAGENTOS_EMBEDDING_MODEL"] = str(KERNELS / "no-encoder")  # nothing is fetched but where a test wants it
 
 CHATML_TEMPLATE = (
     "{% for message in messages %}"

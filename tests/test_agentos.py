@@ -167,7 +167,13 @@ def test_unknown_release_is_refused(system: AgentOS) -> None:
         system.serving("r7")
 
 
-def test_llm_generates_and_embeds(system: AgentOS) -> None:
+@pytest.fixture
+def encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default embedding model."""
+    monkeypatch.delenv("LLMAGENTOS_EMBEDDING_MODEL")
+
+
+def test_llm_generates_and_embeds(encoder: None, system: AgentOS) -> None:
     llm = system.llm()
     assert isinstance(llm, llmagentos.LLM)
     assert llm.generate("where is my order", max_tokens=4) == llm.generate("where is my order", max_tokens=4)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from llmagentos.kernel.rollouts import Rollouts
-from llmagentos.learning.abstention import without
+from llmagentos.learning.replying import alone
 from llmagentos.learning.strategy import PROBE_SAMPLES, PROBE_TASKS, Choice, check_time, choose, learner_named
 from llmagentos.learning.worked import expert_runs, has_answers, has_expert, prompt_share, same_prompt
 from llmagentos.places import Places
@@ -90,9 +90,7 @@ class Choosing:
         policy, place = self._players.policy(env, live), self.places.find(env, live, "policy-gradient")
         if seconds is not None:
             policy = replace(policy, limits=replace(policy.limits, seconds=seconds))
-        policy = replace(
-            policy, sampling=replace(policy.sampling, temperature=1.0), arguments=without(policy.arguments)
-        )
+        policy = replace(policy, sampling=replace(policy.sampling, temperature=1.0), arguments=alone(policy.arguments))
         with ExitStack() as serving:
             if place.start is not None and not place.known:
                 served = self._players.engine.serving(f"start:{env.skill}", place.start, released=True)

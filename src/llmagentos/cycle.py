@@ -19,10 +19,11 @@ from llmagentos.evaluation.metrics import SkillReport, score
 from llmagentos.evaluation.statistics import wilson_interval
 from llmagentos.judging import Judging, JudgingSettings
 from llmagentos.kernel.rollouts import Rollouts
-from llmagentos.learning.abstention import weigh
 from llmagentos.learning.checkpoints import FileCheckpoint
 from llmagentos.learning.context import Learner, LearningContext
 from llmagentos.learning.lessons import Lessons, LessonServices
+from llmagentos.learning.replying import settled
+from llmagentos.learning.second_opinion import remember
 from llmagentos.learning.strategy import DISTILLING, learner_named, time_to_look
 from llmagentos.learning.tempering import between, only_harmed, share_of, tempered
 from llmagentos.learning.unproven import AFTER, Tried
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from llmagentos.kernel.kernel import Kernel
     from llmagentos.models.engine import Engine
     from llmagentos.records.document import Document
+    from llmagentos.releases.classifiers import Classifiers
     from llmagentos.releases.registry import Releases
     from llmagentos.store.store import Store
 
@@ -74,6 +76,7 @@ class CycleParts:
     library_folder: Path
     settings: Settings
     make_environment: Callable[[str], LanguageEnvironment]
+    classifiers: Classifiers
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +201,7 @@ class Cycle:
             return verdict
         on_progress(Progress(f"tempering: {env.skill}", 1, 1, note=f"{verdict.reason} Trying {share:.0%} of the step."))
         milder = tempered(candidate, part, share, self.players.store_adapter)
-        return self.decide(self._abstaining(env, milder, on_progress), on_progress=on_progress)
+        return self.decide(self._settled(env, milder, on_progress), on_progress=on_progress)
 
     def teach(
         self,
@@ -228,7 +231,7 @@ class Cycle:
         source = Lessons(self._services(live, place.adapter), env, seed, kept, replays=replay, practice=practice)
         context = self._context(env.skill, minutes, seed, checkpoint, source)
         made = self.places.settled(env, self._work(learner, start, context, on_progress), place, live)
-        candidate = self._abstaining(env, made, on_progress)
+        candidate = self._settled(env, made, on_progress)
         rests_on = {*candidate.episodes, *source.rests_on, *(after.episodes if after else ())}
         evidence = {**candidate.evidence, **({AFTER: after.id} if after else {})}
         begins, episodes = place.begins(start, after), tuple(sorted(rests_on))
@@ -237,17 +240,26 @@ class Cycle:
         checkpoint.clear()
         return candidate
 
-    def _abstaining(self, env: LanguageEnvironment, candidate: Candidate, show: OnProgress) -> Candidate:
-        """The candidate with what its runs say where they are unsure, if the environment has words for that."""
-        if not env.abstention:
-            return candidate
-        players, live = self.players, self.parts.releases.live()
+    def _settled(self, env: LanguageEnvironment, candidate: Candidate, show: OnProgress) -> Candidate:
+        """The candidate with a second opinion on what its runs say, and with what they say where they are unsure, where
+        the environment is such."""
+        players, live, classifiers = self.players, self.parts.releases.live(), self.parts.classifiers
+        people, decode = self._runs_of(env.skill, by_people=True), self.engine.renderer.decode
+        corrected = [(run.observation, decode(run.transcript.segments[-1].tokens).strip()) for run in people]
+
+        def say(text: str) -> None:
+            show(Progress(f"a second opinion: {env.skill}", 1, 1, note=text))
+
+        prototypes = remember(env, classifiers, corrected, candidate.id, say)
         told = players.told(env.skill, candidate.upon(live))
-        with self.engine.serving(f"weighed:{candidate.id}", players.candidate_adapter(candidate)) as name:
+        if prototypes is None and not env.abstention and "classifier" not in told:
+            return candidate
+        with self.engine.serving(f"settled:{candidate.id}", players.candidate_adapter(candidate)) as name:
             policy = replace(players.policy(env, live), release=candidate.id, adapter=name, arguments=told)
-            weighed = weigh(env, self.rollouts, policy, show)
-        show(Progress(f"abstention: {env.skill}", 1, 1, note=str(weighed)))
-        return weighed.applied(candidate, self.parts.store.blobs.put)
+            put = self.parts.store.blobs.put
+            found = settled(env, self.rollouts, policy, candidate, prototypes, classifiers, put, show)
+        rests_on = {*found.episodes, *(run.id for run in people)} if prototypes is not None else found.episodes
+        return replace(found, episodes=tuple(sorted(rests_on)))
 
     def study(self, documents: Sequence[Document], minutes: float, on_progress: OnProgress = _quiet) -> Verdict:
         """Read documents by language modelling: a consolidation, released only when no skill suffers by it."""
@@ -330,7 +342,7 @@ class Cycle:
         if not texts:
             candidate = self._repeating(candidate, place, source, show)
         if env is not None:
-            candidate = self._abstaining(env, candidate, show)
+            candidate = self._settled(env, candidate, show)
         self.parts.releases.add_candidate(candidate)
         checkpoint.clear()
         return candidate

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from llmagentos.knowledge.facts import Facts
     from llmagentos.models.engine import Embedder, Engine
     from llmagentos.models.library import ModelLibrary
+    from llmagentos.releases.classifiers import Classifiers
     from llmagentos.releases.registry import Releases
     from llmagentos.store.lock import HomeLock
     from llmagentos.store.store import Store
@@ -123,6 +124,13 @@ class Runtime:
         from llmagentos.knowledge.facts import Facts
 
         return Facts(self._home.store)
+
+    @cached_property
+    def classifiers(self) -> Classifiers:
+        from llmagentos.releases.classifiers import Classifiers
+
+        library, named = self._home.library, self._settings.embedding_model
+        return Classifiers(self._home.store.blobs.get, lambda: self.embedder(None), lambda: library.resolve(named).name)
 
     @cached_property
     def toolbox(self) -> Toolbox:
@@ -237,6 +245,7 @@ class Runtime:
                     permissions=self._permissions(),
                     recall=lambda query, limit: [found.fact.statement for found in self.facts.ask(query, limit)],
                     remember=lambda statement, source: self.facts.add(statement, source=source, origin="own").fact.id,
+                    classify=lambda text, digest: self.classifiers.classify(text, digest),
                 )
             return self._kernel
 
@@ -272,6 +281,7 @@ class Runtime:
                 library_folder=self._folder(self._settings.model, on_progress),
                 settings=self._settings,
                 make_environment=self.make_environment,
+                classifiers=self.classifiers,
             )
         )
 
@@ -284,7 +294,7 @@ class Runtime:
             if self._embedder is not None:
                 self._embedder.close()
             self._kernel = self._engine = self._embedder = None
-            for name in ("episodes", "people", "releases", "facts", "toolbox"):
+            for name in ("episodes", "people", "releases", "facts", "toolbox", "classifiers"):
                 self.__dict__.pop(name, None)
 
 

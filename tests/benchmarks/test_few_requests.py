@@ -41,7 +41,7 @@ def test_only_the_call_alone_is_right() -> None:
 
 def test_seeds_are_concluded_together() -> None:
     def unit(right: float, released: bool) -> JSON:
-        return {"requests": 8, "right": right, "nearest": 0.5, "minutes": 4.0, "released": released}
+        return {"requests": 8, "right": right, "weights": 0.7, "nearest": 0.5, "minutes": 4.0, "released": released}
 
     concluded = few_requests.show({4: [unit(0.8, True), unit(0.9, False)]})
     assert concluded["4"]["right"] == {"median": 0.85, "lowest": 0.8, "highest": 0.9}

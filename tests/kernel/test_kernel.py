@@ -1,4 +1,5 @@
 import itertools
+import math
 import threading
 import time
 from typing import Any
@@ -13,6 +14,7 @@ from llmagentos.records.calls import (
     Generate,
     Now,
     Observe,
+    Opinion,
     ProgramRun,
     Random,
     Recall,
@@ -89,6 +91,31 @@ def test_unsure_reply_is_not_said(build: Any, renderer: Any) -> None:
         assert origins == {"demonstration" if below > 0.5 else "sampled"}
         assert "".join(spoken).startswith(words)
         spoken.clear()
+
+
+def opinion(text: str, digest: str) -> Opinion:
+    """Of a classifier that is sure of "go left" where a run starts with an even seed."""
+    assert (digest, text.startswith("start")) == ("d1", True)
+    sure = math.log(0.999) if text.endswith(("0", "2")) else math.log(0.001)
+    return Opinion(("go left", "ok"), (sure, math.log(1 - math.exp(sure))), 4.0)
+
+
+def test_second_opinion_on_the_first_reply(build: Any, renderer: Any) -> None:
+    spoken: list[str] = []
+    for seed, first in ((2, "go left"), (1, "ok")):
+        kernel, arguments = build(classify=opinion), {"classifier": "d1"}
+        episode = kernel.submit(react(counting(seed), arguments=arguments, on_text=spoken.append)).result(10)
+        assert [step.action for step in episode.steps] == [first, "ok", "ok"]
+        origins = [one.origin for one in episode.transcript.segments if one.origin in TRAINABLE]
+        assert origins == ["demonstration" if first == "go left" else "sampled", "sampled", "sampled"]
+        assert renderer.decode(episode.transcript.tokens).count("go left") == (2 if first == "go left" else 0)
+        assert "".join(spoken).startswith(first), "nothing was said that is taken back"
+        spoken.clear()
+    unsure = {**arguments, "abstain": {"below": 1.0, "words": "I am not sure."}}
+    episode = build(classify=opinion).submit(react(counting(2), arguments=unsure)).result(10)
+    assert episode.steps[0].action == "I am not sure.", "both together are less than certain"
+    failed = build().submit(react(counting(2), arguments=arguments)).result(10)
+    assert "without classifiers" in failed.error
 
 
 def test_planted_environment_tokens_are_never_trainable(build: Any, renderer: Any) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from llmagentos.experience.episodes import Episodes
 from llmagentos.kernel.specification import ProcessSpec
+from llmagentos.records.calls import Opinion
 from llmagentos.records.generation import Sampling
 from llmagentos.records.process import Limits
 from llmagentos.records.task import Task
@@ -241,14 +242,19 @@ def interrupted(build: Any, spec: ProcessSpec, hold: Hold | None = None, **optio
 
 
 @pytest.mark.parametrize(
-    "arguments", [{}, {"constrained": True}, {"abstain": {"below": 0.5, "words": "unsure"}}], ids=lambda one: str(one)
+    "arguments",
+    [{}, {"constrained": True}, {"abstain": {"below": 0.5, "words": "unsure"}}, {"classifier": "d1"}],
+    ids=lambda one: str(one),
 )
 def test_resumed_run_equals_the_uninterrupted_one(build: Any, store: Any, arguments: dict[str, Any]) -> None:
     from llmagentos.kernel.kernel import Kernel
 
+    def classify(text: str, digest: str) -> Opinion:
+        return Opinion(("left",), (0.0,), 99.0)
+
     task = Task("Counter-v0", 5, options={"turns": 4})
     spec = ProcessSpec("react", arguments, task=task, sampling=Sampling(seed=9, temperature=1.0))
-    whole = build(lambda prompt: f"n{len(prompt)}").submit(spec).result(10)
+    whole = build(lambda prompt: f"n{len(prompt)}", classify=classify).submit(spec).result(10)
 
     class Third(Hold):
         count = 0
@@ -258,10 +264,10 @@ def test_resumed_run_equals_the_uninterrupted_one(build: Any, store: Any, argume
             return super().__call__(prompt) if self.count > 2 else f"n{len(prompt)}"
 
     hold = Third("", "never seen", "")
-    kernel: Kernel = build(hold)
+    kernel: Kernel = build(hold, classify=classify)
     handle = kernel.submit(spec)
     hold.crash(kernel)
-    again = build(lambda prompt: f"n{len(prompt)}")
+    again = build(lambda prompt: f"n{len(prompt)}", classify=classify)
     (resumed,) = again.resume()
     episode = resumed.result(10)
     assert resumed.id == handle.id

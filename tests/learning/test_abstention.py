@@ -11,7 +11,6 @@ from typing import Any
 import gymnasium
 import pytest
 
-import llmagentos.cycle
 from llmagentos.agent import Agent
 from llmagentos.agentos import AgentOS
 from llmagentos.cycle import Cycle, CycleSettings
@@ -19,8 +18,10 @@ from llmagentos.environments.language import LanguageEnvironment, Policy, StepRe
 from llmagentos.environments.registry import make, write_query
 from llmagentos.environments.requests import NAME, NOTHING_FITS
 from llmagentos.evaluation.gate import GateRules
-from llmagentos.learning.abstention import LOST, Weighed, choose, confidence, weigh
+from llmagentos.learning.abstention import LOST, Weighed, weigh
 from llmagentos.learning.language.imitation import Imitation, ImitationSettings
+from llmagentos.learning.replying import confidence
+from llmagentos.learning.second_opinion import Heard
 from llmagentos.learning.trainer import AdapterSettings
 from llmagentos.records.calls import Abstention
 from llmagentos.records.episode import Episode
@@ -42,7 +43,8 @@ def run(probability: float, success: bool) -> Episode:
 
 def weighed(*cases: tuple[float, bool, bool]) -> Weighed:
     """Of (probability, right as it is, right with the words instead)."""
-    return choose([run(p, right) for p, right, _ in cases], [other for *_, other in cases], WORDS)
+    heard = Heard([p for p, *_ in cases], [right for _, right, _ in cases], [1.0] * len(cases))
+    return weigh(heard, [other for *_, other in cases], WORDS)
 
 
 SURE = [(0.9, True, False)] * 200
@@ -142,7 +144,7 @@ def test_release_abstains_and_lessons_do_not(tmp_path: Path, tiny_model: Path, m
         seen.append(weigh(*arguments))
         return Weighed(Abstention(1.0, WORDS), 4, 0.0, 1.0, 4, 0)
 
-    monkeypatch.setattr(llmagentos.cycle, "weigh", always)
+    monkeypatch.setattr("llmagentos.learning.replying.weigh", always)
     with AgentOS(tmp_path / "home", str(tiny_model)) as system:
         rules = GateRules(minimum_tasks=6, divergence_budget=None, resamples=400)
         cycle = Cycle(system.cycle.parts, CycleSettings(gate_tasks=40, development_tasks=4, rules=rules))
@@ -150,11 +152,12 @@ def test_release_abstains_and_lessons_do_not(tmp_path: Path, tiny_model: Path, m
         assert verdict.released, verdict.reason
         (found,) = seen
         assert found.before == pytest.approx(0.75), "as the weights alone do"
-        assert found.tasks == 500
+        assert found.tasks == 1000
         assert [one.kind for one in system.releases.live().manifest.artefacts] == ["adapter", "router", "settings"]
         (candidate,) = system.releases.candidates()
         assert candidate.evidence["abstention"] == {
             "below": 1.0,
+            "farther": -1.0,
             "tasks": 4,
             "before": 0.0,
             "after": 1.0,
@@ -172,3 +175,30 @@ def test_release_abstains_and_lessons_do_not(tmp_path: Path, tiny_model: Path, m
             minutes=0.01,
         )
         assert seen[-1].before == pytest.approx(0.75), "what is weighed is the agent's own reply again"
+
+
+def test_what_is_far_from_all_that_is_known_is_left_alone_too() -> None:
+    """Two thresholds: the agent is sure of what it has never seen, and unsure of what it has."""
+    near = [(0.9, 0.99, True, False)] * 200
+    strange = [(0.2 + n / 100, 0.995, False, True) for n in range(5)]
+    unsure = [(0.8, 0.3 + n / 100, False, True) for n in range(5)]
+    cases = [*near, *strange, *unsure]
+    heard = Heard([sure for _, sure, *_ in cases], [right for *_, right, _ in cases], [one for one, *_ in cases])
+    found = weigh(heard, [other for *_, other in cases], WORDS)
+    assert found.abstention is not None
+    assert 0.24 < found.abstention.farther <= 0.8
+    assert 0.34 < found.abstention.below <= 0.99
+    assert (found.gained, found.lost, found.after) == (10, 0, 1)
+    assert "likeness of 0." in str(found)
+    blind = weigh(Heard(heard.sure, heard.right, [1.0] * len(cases)), [other for *_, other in cases], WORDS)
+    assert blind.abstention is not None
+    assert (blind.abstention.farther, blind.gained) == (-1, 5)
+
+
+def test_nearness_is_used_up_to_the_same_share_of_right_calls() -> None:
+    cases = [(0.5 + n / 1000, True, False) for n in range(400)] + [(0.502, False, True)] * 5 + [(0.9, False, True)]
+    heard = Heard([1.0] * len(cases), [right for _, right, _ in cases], [near for near, *_ in cases])
+    found = weigh(heard, [other for *_, other in cases], WORDS)
+    assert found.abstention is not None
+    assert (found.gained, found.lost) == (3, 3) if False else found.lost <= LOST * 400
+    assert found.after > found.before

@@ -53,6 +53,9 @@ class LanguageEnvironment(gymnasium.Env[str, str]):
     replayable: bool = True
     """Whether `reset` with the same seed and options and the same actions give the same observations."""
 
+    finite: bool = False
+    """Whether the tasks are records, each with one right reply that is known: those that are held out may then help
+    with others, as long as none of them helps with itself (see `learning.second_opinion`)."""
     abstention: str = ""
     """The words that are right where no action is, in environments where that can be; empty elsewhere. An agent that is
     unsure may say them (see `learning.abstention`)."""

@@ -80,6 +80,8 @@ class RequestsEnvironment(LanguageEnvironment):
     The reward is the share of turns that were right; success is that all were, strictly in their form too.
     """
 
+    finite = True
+
     def __init__(self, **options: JSON) -> None:
         super().__init__(NAME)
         self._options = options

@@ -29,10 +29,12 @@ from llmagentos.records.calls import (
     Act,
     ActResult,
     CallTool,
+    Classify,
     Generate,
     Now,
     Observation,
     Observe,
+    Opinion,
     Random,
     Recall,
     Remember,
@@ -42,7 +44,7 @@ from llmagentos.records.calls import (
     ToolResult,
     Wait,
 )
-from llmagentos.records.generation import Completion, GenerationRequest
+from llmagentos.records.generation import Completion, FinishReason, GenerationRequest
 from llmagentos.records.identity import JSON
 from llmagentos.records.message import ToolCall
 from llmagentos.records.task import Task
@@ -76,6 +78,8 @@ class Services:
     recall: Callable[[str, int], Sequence[str]] | None
     remember: Callable[[str, str], str] | None
     """Statement and source to the identifier of the fact."""
+    classify: Callable[[str, str], Opinion] | None
+    """Text and digest of a classifier to what it thinks of it."""
     spawn: Callable[[Process, Spawn, str], None]
     """Starts a child under an identifier, unless it has been started before."""
 
@@ -93,6 +97,7 @@ class Answers:
             CallTool: self._call_tool,
             Recall: self._recall,
             Remember: self._remember,
+            Classify: self._classify,
             Sleep: self._sleep,
             Now: self._now,
             Random: self._random,
@@ -223,7 +228,7 @@ class Answers:
         if call.forced is not None:
             return self._force(process, number, engine, call.forced)
         emitter = None
-        if process.emit is not None and call.abstain is None:
+        if process.emit is not None and call.abstain is None and call.opinion is None:
             emitter = process.emitter = TextEmitter(engine.renderer.decode, sampling.stop, process.emit)
         request = GenerationRequest(tuple(run.tokens), sampling, info.adapter, run.tools, opened(run.segments))
         future = engine.submit(request, emitter.push if emitter else None)
@@ -243,11 +248,11 @@ class Answers:
     def _take_completion(self, process: Process, number: int, call: Generate, completion: Completion) -> Reply:
         engine = self._services.engine
         assert engine is not None
-        if call.abstain is not None and completion.probability < call.abstain.below:
-            said = engine.renderer.force(call.abstain.words)
-            completion = replace(
-                completion, tokens=said.tokens, text=call.abstain.words, logprobs=None, finish="abstained"
-            )
+        words, unsure = call.decided(completion)
+        if unsure or words != completion.text:
+            finish: FinishReason = "abstained" if unsure else "overruled"
+            said = engine.renderer.force(words).tokens
+            completion = replace(completion, tokens=said, text=words, logprobs=None, finish=finish)
         reply = self._reply(process, number, completion)
         self._add_said(process.run, call, completion)
         if process.emitter is not None:
@@ -263,7 +268,7 @@ class Answers:
         self._add_said(run, call, recorded.reply)
 
     def _add_said(self, run: Run, call: Generate, completion: Completion) -> None:
-        if call.forced is not None or completion.finish == "abstained":
+        if call.forced is not None or completion.finish in ("abstained", "overruled"):
             run.add_forced(Segment("demonstration", completion.tokens))
         else:
             engine = self._services.engine
@@ -381,6 +386,15 @@ class Answers:
         with process.foreign("Remembering", process.info.limits.action_seconds):
             fact = remember(call.statement, f"process:{process.info.id}")
         return self._reply(process, number, fact)
+
+    def _classify(self, process: Process, number: int, call: Classify, recorded: RecordedCall | None) -> Reply:
+        classify = self._services.classify
+        if classify is None:
+            raise KernelError("This system runs without classifiers, so that nothing can be classified.")
+        self._journal_call(process, number, call)
+        with process.foreign("Classifying", OPENING_SECONDS):
+            found = classify(call.text, call.classifier)
+        return self._reply(process, number, found)
 
     # Time, chance and children.
 

@@ -20,9 +20,11 @@ from llmagentos.records.calls import (
     Act,
     ActResult,
     CallTool,
+    Classify,
     Generate,
     Observation,
     Observe,
+    Opinion,
     Recall,
     SystemCall,
     ToolResult,
@@ -37,6 +39,7 @@ _REPLIES: Mapping[str, Any] = {
     Observe.__name__: Observation,
     CallTool.__name__: ToolResult,
     Recall.__name__: tuple[str, ...],
+    Classify.__name__: Opinion,
 }
 """Reply types that are not plain JSON already."""
 
@@ -71,8 +74,9 @@ class RecordedCall:
         )
 
     def matches(self, call: SystemCall[Any]) -> bool:
-        """Whether a program that runs again asks what it asked then."""
-        return self.name == type(call).__name__ and self.body.get("call") == describe_call(call)
+        """Whether a program that runs again asks what it asked then; what is not asked has no part in it, for earlier
+        versions knew fewer things to ask."""
+        return self.name == type(call).__name__ and _asked(self.body.get("call")) == _asked(describe_call(call))
 
 
 def call_body(number: int, call: SystemCall[Any], **more: Any) -> dict[str, Any]:
@@ -108,6 +112,10 @@ def pair_calls(entries: Iterable[Entry]) -> list[RecordedCall]:
         elif entry.kind == "result":
             results[entry.body["n"]] = entry.body
     return [RecordedCall(calls[number]["name"], calls[number], results.get(number)) for number in sorted(calls)]
+
+
+def _asked(call: JSON) -> JSON:
+    return {name: value for name, value in call.items() if value is not None} if isinstance(call, dict) else call
 
 
 def describe_call(call: SystemCall[Any]) -> JSON:

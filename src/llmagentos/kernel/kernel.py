@@ -48,7 +48,7 @@ from llmagentos.kernel.streaming import TextChannel
 from llmagentos.kernel.workers import WorkerPool
 from llmagentos.models.engine import Engine
 from llmagentos.programs.registry import Program, resolve
-from llmagentos.records.calls import Spawn
+from llmagentos.records.calls import Opinion, Spawn
 from llmagentos.records.episode import Episode
 from llmagentos.records.identity import new_id
 from llmagentos.records.process import ProcessInfo, ProcessState
@@ -79,6 +79,7 @@ class Kernel:
         permissions: PermissionRules | None = None,
         recall: Callable[[str, int], Sequence[str]] | None = None,
         remember: Callable[[str, str], str] | None = None,
+        classify: Callable[[str, str], Opinion] | None = None,
         workers: int = 4,
         concurrency: int = 1024,
     ) -> None:
@@ -95,6 +96,7 @@ class Kernel:
             permissions or DeclaredOnly(),
             recall,
             remember,
+            classify,
             self._spawn_child,
         )
         self._store = store

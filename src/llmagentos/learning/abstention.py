@@ -1,7 +1,8 @@
 """When an agent that is unsure should say that nothing fits: a threshold on the probability of its reply.
 
-In: runs of a candidate on the development split, and what saying so would have brought there. Out: an `Abstention`.
-It does not know which learner made the candidate, nor how a release keeps what is found here.
+In: how sure a candidate is of its replies on the development split, whether they are right, and whether saying so
+would have been. Out: an `Abstention`. It does not know which learner made the candidate, nor how a release keeps what
+is found here.
 
 This is selective prediction with the softmax response as confidence (Geifman and El-Yaniv 2017, arXiv 1705.08500):
 what few examples of requests that nothing fits cannot teach is seen in how sure the agent is of its calls
@@ -10,21 +11,15 @@ what few examples of requests that nothing fits cannot teach is seen in how sure
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from llmagentos.environments.language import LanguageEnvironment
-from llmagentos.kernel.rollouts import Policy, Rollouts
+from llmagentos.learning.second_opinion import Heard
 from llmagentos.records.calls import Abstention
-from llmagentos.records.episode import Episode
-from llmagentos.records.generation import probability
 from llmagentos.records.identity import JSON
-from llmagentos.records.progress import Progress
 from llmagentos.records.release import Candidate
 from llmagentos.releases.prompts import abstention_artefact
 
-TASKS = 500
-"""Most development tasks that the threshold is chosen on."""
 LOST = 0.01
 """Share of the right calls that may be given up: what a team notices least, by the rule, not by the data."""
 
@@ -48,7 +43,8 @@ class Weighed:
     def evidence(self) -> dict[str, JSON]:
         """As a candidate reports it."""
         found = {name: getattr(self, name) for name in ("tasks", "before", "after", "gained", "lost")}
-        return {"below": self.abstention.below if self.abstention else 0.0, **found}
+        words = self.abstention or Abstention(0.0, "")
+        return {"below": words.below, "farther": words.farther, **found}
 
     def applied(self, candidate: Candidate, store: Callable[[bytes], str]) -> Candidate:
         """The candidate with this threshold as an artefact of its own, also where it is to replace one with none."""
@@ -60,69 +56,59 @@ class Weighed:
     def __str__(self) -> str:
         if self.abstention is None:
             return f"the agent never abstains: on {self.tasks} development tasks it would help with nothing"
+        far = f" or a likeness of {self.abstention.farther:.2f} to any known request"
+        far = far if self.abstention.farther > NEVER else ""
         return (
-            f"below a probability of {self.abstention.below:.2f} the agent says {self.abstention.words!r}: "
+            f"below a probability of {self.abstention.below:.2f}{far} the agent says {self.abstention.words!r}: "
             f"{self.before:.0%} became {self.after:.0%} of {self.tasks} development tasks "
             f"({self.gained} gained, {self.lost} lost)"
         )
 
 
-def weigh(
-    env: LanguageEnvironment,
-    rollouts: Rollouts,
-    policy: Policy,
-    on_progress: Callable[[Progress], None] = lambda event: None,
-) -> Weighed:
-    """Play development tasks with `policy` and with the environment's words for "nothing fits"; choose a threshold."""
-    words, labels = env.abstention, {"purpose": "development"}
-    tasks = env.tasks("development", TASKS)
-    policy = replace(policy, arguments=without(policy.arguments))
-    runs = rollouts.play(tasks, policy, stage=f"how sure: {env.skill}", labels=labels, on_progress=on_progress)
-    always = Policy("", program="policy", arguments={"function": lambda observation: words})
-    instead = rollouts.play(tasks, always, labels=labels)
-    return choose(runs, [one.success for one in instead], words)
+def weigh(heard: Heard, instead: Sequence[bool], words: str) -> Weighed:
+    """The two thresholds, on how sure the agent is and on how near known requests are, that gain most of those that
+    give up at most `LOST` of the right calls, and fewer than they gain.
 
-
-def choose(runs: Sequence[Episode], instead: Sequence[bool], words: str) -> Weighed:
-    """The highest threshold that gives up at most `LOST` of the right calls, and fewer than it gains.
-
-    `instead` says of each run whether `words` in the place of its reply would have been right.
+    `heard` are runs that never abstain, `instead` says of each whether `words` in the place of its reply would have
+    been right.
     """
-    sure = [confidence(run) for run in runs]
-    right = [run.success for run in runs]
-    lost = sorted(s for s, own, other in zip(sure, right, instead, strict=True) if own and not other)
-    gained = sorted(s for s, own, other in zip(sure, right, instead, strict=True) if other and not own)
-    best, best_gained, best_lost = 0.0, 0, 0
-    ends = [*gained[1:], 1.0] if gained else []
-    for count, (confident, above) in enumerate(zip(gained, ends, strict=True), start=1):
-        below = _between(confident, above, lost)
-        given_up = sum(s < below for s in lost)
-        if given_up <= LOST * len(lost) and given_up < count:
-            best, best_gained, best_lost = below, count, given_up
-    total = max(1, len(runs))
-    before = sum(right) / total
+    seen = list(zip(heard.near, heard.sure, heard.right, instead, strict=True))
+    lost = [(near, sure) for near, sure, own, other in seen if own and not other]
+    gained = [(near, sure) for near, sure, own, other in seen if other and not own]
+    allowed = LOST * len(lost)
+    best, thresholds = (0, 0), (NEVER, 0.0)
+    for farther in _thresholds([near for near, _ in gained], [near for near, _ in lost], NEVER):
+        rest = [[sure for near, sure in part if near >= farther] for part in (gained, lost)]
+        for below in _thresholds(rest[0], rest[1], 0.0):
+            saved, given_up = (
+                len(part) - sum(sure >= below for sure in left) for part, left in zip((gained, lost), rest, strict=True)
+            )
+            if given_up <= allowed and given_up < saved and (saved, -given_up) > (best[0], -best[1]):
+                best, thresholds = (saved, given_up), (farther, below)
+    farther, below = thresholds
     return Weighed(
-        Abstention(best, words) if best_gained else None,
-        len(runs),
-        before,
-        before + (best_gained - best_lost) / total,
-        best_gained,
-        best_lost,
+        Abstention(below, words, farther) if best[0] else None,
+        len(heard.right),
+        heard.success,
+        heard.success + (best[0] - best[1]) / max(1, len(heard.right)),
+        *best,
     )
 
 
-def _between(confident: float, above: float, lost: Sequence[float]) -> float:
-    """A threshold above one wrong call and not above the next, half way to the first right call that lies between."""
-    end = min((s for s in lost if s > confident), default=1.0)
-    return (confident + min(above, end)) / 2
+NEVER = -1.0
+"""Cosine below which nothing is."""
+TRIED = 64
+"""Values of each threshold, about."""
 
 
-def without(arguments: Mapping[str, JSON]) -> dict[str, JSON]:
-    """Arguments of runs that never abstain: what is learned from or measured is the agent's own reply."""
-    return {name: value for name, value in arguments.items() if name != "abstain"}
-
-
-def confidence(run: Episode) -> float:
-    """Probability of the run's first reply as a whole, in [0, 1]; 1 where it is not known."""
-    known = (one.logprobs for one in run.transcript.segments if one.origin == "sampled" and one.logprobs is not None)
-    return probability(next(known, None))
+def _thresholds(gained: Sequence[float], lost: Sequence[float], never: float) -> list[float]:
+    """What a threshold may be: `never`, or above one that is gained and not above the next, half way to the first that
+    is lost and lies between."""
+    ordered = sorted(set(gained))
+    ordered = ordered[:: max(1, len(ordered) // TRIED)]
+    ends = [*ordered[1:], 1.0] if ordered else []
+    found = [never]
+    for one, above in zip(ordered, ends, strict=True):
+        end = min((other for other in lost if other > one), default=1.0)
+        found.append((one + min(above, end)) / 2)
+    return found

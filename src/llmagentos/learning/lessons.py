@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, TypeVar
 from llmagentos.errors import LearningError
 from llmagentos.experience.feedback import Judged
 from llmagentos.kernel.rollouts import Policy, Rollouts
-from llmagentos.learning.abstention import without
 from llmagentos.learning.context import Briefing, Corrected, Practice, Score
 from llmagentos.learning.general import rendered
+from llmagentos.learning.replying import alone
 from llmagentos.learning.worked import (
     answered_runs,
     briefly,
@@ -319,7 +319,7 @@ class Lessons:
         usual = services.policy(self.env)
         length = max_tokens or usual.sampling.max_tokens
         sampling = replace(usual.sampling, max_tokens=length, temperature=temperature, top_p=1.0, seed=seed)
-        arguments = without(usual.arguments) | (more or {})
+        arguments = alone(usual.arguments) | (more or {})
         with services.engine.serving(name, adapter):
             policy = replace(usual, release=self._practice, adapter=name, sampling=sampling, arguments=arguments)
             return services.rollouts.play(tasks, policy, samples=samples, labels={"purpose": purpose})

@@ -13,7 +13,18 @@ import msgspec
 
 from llmagentos.programs.opening import opening
 from llmagentos.programs.parsing import parse_call
-from llmagentos.records.calls import Abstention, Act, CallTool, Generate, Observation, Observe, ProgramRun, SystemCall
+from llmagentos.records.calls import (
+    Abstention,
+    Act,
+    CallTool,
+    Classify,
+    Generate,
+    Observation,
+    Observe,
+    Opinion,
+    ProgramRun,
+    SystemCall,
+)
 from llmagentos.records.identity import JSON
 from llmagentos.records.message import Message, ToolSpec
 
@@ -26,6 +37,7 @@ def react(
     constrained: bool = False,
     brief: str = "",
     abstain: dict[str, JSON] | None = None,
+    classifier: str = "",
 ) -> ProgramRun:
     """Play the environment, or reach a person's `goal` without one; returns the last reply.
 
@@ -33,14 +45,16 @@ def react(
     `[observation, reply, observation, reply, ...]`, shown before the first observation. `constrained` keeps the model
     from saying anything but a well-formed call or words. `brief` is all that an environment's player is told in the
     place of instructions and tools, where the weights have learned them. `abstain` is an `Abstention` as JSON: what is
-    said to an environment in the place of an unsure reply.
+    said to an environment in the place of an unsure reply. `classifier` is the digest of prototypes of requests: what
+    was right for the nearest ones is weighed against the first reply.
     """
     own = tuple(msgspec.convert(spec, ToolSpec) for spec in tools)
     if goal:
         return (yield from _reach(goal, own, instructions, examples, constrained))
     seen = yield from Observe()
     unsure = msgspec.convert(abstain, Abstention) if abstain else None
-    return (yield from play(seen, own, instructions, examples, constrained, brief, abstain=unsure))
+    opinion = (yield from Classify(seen.text, classifier)) if classifier else None
+    return (yield from play(seen, own, instructions, examples, constrained, brief, abstain=unsure, opinion=opinion))
 
 
 def play(
@@ -52,8 +66,12 @@ def play(
     brief: str = "",
     expert: Callable[[str], str] | None = None,
     abstain: Abstention | None = None,
+    opinion: Opinion | None = None,
 ) -> Generator[SystemCall[Any], Any, str]:
-    """Play until the environment ends; with `expert` every reply is its action instead of the model's."""
+    """Play until the environment ends; with `expert` every reply is its action instead of the model's.
+
+    `opinion` is another voice on the first reply.
+    """
     theirs = {tool.name for tool in seen.tools}
     system = {tool.name for tool in own} - theirs
     everything = (*seen.tools, *(tool for tool in own if tool.name in system))
@@ -64,8 +82,9 @@ def play(
     observation = seen.text
     while True:
         forced = expert(observation) if expert else None
-        reply = yield from Generate(new, tools=told, constrained=constrained, forced=forced, abstain=abstain)
-        told = None
+        asked = Generate(new, tools=told, constrained=constrained, forced=forced, abstain=abstain, opinion=opinion)
+        reply = yield from asked
+        told = opinion = None
         call = parse_call(reply.text, names).call
         if call is not None and call.name in system:
             answer = yield from CallTool(call)

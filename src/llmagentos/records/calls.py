@@ -7,6 +7,7 @@ It does not know who answers, or how.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar, cast
@@ -34,6 +35,56 @@ class Abstention:
     below: float
     """Probability of a whole reply, in [0, 1], below which it is not said."""
     words: str
+    farther: float = -1.0
+    """Cosine to the nearest requests for which something else than `words` was right, in [-1, 1], below which it is not
+    said either; only where an opinion tells it."""
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What else may be replied, by what was right for the requests that are nearest: a voice beside the model's."""
+
+    replies: tuple[str, ...] = ()
+    """The likeliest first; what is not among them is as likely as the last one at most."""
+    logprobs: tuple[float, ...] = ()
+    """Natural logarithm of the probability of each of `replies`."""
+    weight: float = 1.0
+    """By what the opinion's logarithms are multiplied, at least 0: a product of experts (Hinton 2002, Neural
+    Computation 14(8), equation 1)."""
+    cosines: tuple[float, ...] = ()
+    """Of what is asked to what each of `replies` was right for, in [-1, 1]; empty where nobody compared."""
+
+    def nearest(self, but: str) -> float:
+        """The largest of `cosines` for another reply than `but`; 1 where nobody compared."""
+        return max((one for reply, one in zip(self.replies, self.cosines, strict=False) if reply != but), default=1.0)
+
+    def weighed(self, said: str, probability: float) -> tuple[str, float]:
+        """The reply of `said`, which the model says with `probability`, and the best other one that both voices
+        together prefer, with its probability between the two, in [0, 1].
+
+        All that the model does not give to `said` is given to the other: it was not asked about that one.
+        """
+        others = [place for place, reply in enumerate(self.replies) if reply != said.strip()]
+        if not others:
+            return said, probability
+        here = self.replies.index(said.strip()) if said.strip() in self.replies else -1
+        likely = min(max(probability, UNLIKELY), 1 - UNLIKELY)
+        odds = math.log(likely / (1 - likely)) + self.weight * (self.logprobs[here] - self.logprobs[others[0]])
+        sure = 1 / (1 + math.exp(-max(-MOST_ODDS, min(MOST_ODDS, odds))))
+        return (said, sure) if odds >= 0 else (self.replies[others[0]], 1 - sure)
+
+
+UNLIKELY, MOST_ODDS = 1e-6, 100.0
+"""A probability that nothing goes below, and logarithms of odds that nothing goes beyond."""
+
+
+@dataclass(frozen=True)
+class Classify(SystemCall[Opinion]):
+    """Ask a release's prototypes of requests what is right for one."""
+
+    text: str
+    classifier: str
+    """Digest of the prototypes."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +103,19 @@ class Generate(SystemCall[Completion]):
     """When given, nothing is sampled: the text is the reply, recorded as a demonstration."""
     abstain: Abstention | None = None
     """When given, an unsure reply is not said; what is said instead is recorded as a demonstration."""
+    opinion: Opinion | None = None
+    """When given, the reply is what the model and this voice prefer together; one that the model did not sample is
+    recorded as a demonstration."""
+
+    def decided(self, completion: Completion) -> tuple[str, bool]:
+        """What is said after the model sampled this: the same, what both voices prefer, or the words of an abstention,
+        and whether it is these."""
+        opinion = self.opinion or Opinion()
+        reply, sure = opinion.weighed(completion.text, completion.probability)
+        unsure = self.abstain
+        if unsure is not None and (sure < unsure.below or opinion.nearest(unsure.words) < unsure.farther):
+            return unsure.words, True
+        return reply, False
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 from llmagentos.records.message import ToolSpec
 
-FinishReason: TypeAlias = Literal["stop", "length", "cancelled", "abstained"]
+FinishReason: TypeAlias = Literal["stop", "length", "cancelled", "abstained", "overruled"]
 
 
 @dataclass(frozen=True, slots=True)

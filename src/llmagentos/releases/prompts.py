@@ -1,8 +1,8 @@
-"""How a release's runs of a skill are played: what they are told in place of instructions and tools, and when they
-abstain.
+"""How a release's runs of a skill are played: what they are told in place of instructions and tools, when they abstain,
+and which prototypes of requests are asked as well.
 
-In: a manifest's artefacts of kind `settings`. Out: the arguments by which a skill's runs are played.
-It does not know how a model has learned what it is not told any more, nor how a threshold was found.
+In: a manifest's artefacts of the kinds `settings` and `classifier`. Out: the arguments by which a skill's runs are
+played. It does not know how a model has learned what it is not told any more, nor how a threshold was found.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import msgspec
 from llmagentos.records.calls import Abstention
 from llmagentos.records.identity import JSON
 from llmagentos.records.release import Artefact, latest
+from llmagentos.releases.classifiers import classifier_of
 
 Store = Callable[[bytes], str]
 """Keeps a blob, returns its digest."""
@@ -46,7 +47,7 @@ def abstention_of(artefacts: Iterable[Artefact], skill: str, read: Read) -> Abst
     """When runs of `skill` abstain; None for never."""
     found = _latest(artefacts, _abstention_name(skill), read)
     abstention = msgspec.convert(found, Abstention) if found else None
-    return abstention if abstention and abstention.below > 0 else None
+    return abstention if abstention and abstention.words else None
 
 
 def play_arguments(artefacts: Iterable[Artefact], skill: str, read: Read, *, constrained: bool) -> dict[str, JSON]:
@@ -55,7 +56,9 @@ def play_arguments(artefacts: Iterable[Artefact], skill: str, read: Read, *, con
     brief, abstention = brief_of(known, skill, read), abstention_of(known, skill, read)
     arguments: dict[str, JSON] = {"constrained": True} if constrained else {}
     arguments |= {"brief": brief} if brief else {}
-    return arguments | ({"abstain": asdict(abstention)} if abstention else {})
+    arguments |= {"abstain": asdict(abstention)} if abstention else {}
+    classifier = classifier_of(known, skill)
+    return arguments | ({"classifier": classifier} if classifier else {})
 
 
 def _abstention_name(skill: str) -> str:

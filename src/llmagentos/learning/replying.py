@@ -1,0 +1,81 @@
+"""What is said beside a candidate's own first reply, or in its place: a second opinion, and words where it is unsure.
+
+In: a candidate that plays, and prototypes of its skill's requests. Out: the candidate with both, as far as they help on
+the development split. It does not know who learned, nor how either is found (`second_opinion`, `abstention`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from llmagentos.kernel.rollouts import Policy, Rollouts
+from llmagentos.learning.abstention import weigh
+from llmagentos.learning.second_opinion import Heard, hear
+from llmagentos.records.episode import Episode
+from llmagentos.records.generation import probability
+from llmagentos.records.identity import JSON
+from llmagentos.records.progress import Progress
+from llmagentos.records.release import Candidate
+from llmagentos.releases.classifiers import Classifiers, classifier_artefact
+
+if TYPE_CHECKING:
+    from llmagentos.environments.language import LanguageEnvironment
+    from llmagentos.models.prototypes import Prototypes
+
+TASKS = 500
+"""Most development tasks that a second opinion is tried on."""
+MORE_TASKS = 1000
+"""And where words for that nothing fits are weighed: requests of that kind are few among all."""
+LABELS = {"purpose": "development"}
+
+
+def alone(arguments: Mapping[str, JSON]) -> dict[str, JSON]:
+    """Arguments of runs that say what the model says: what is learned from or measured is the agent's own reply."""
+    return {name: value for name, value in arguments.items() if name not in ("abstain", "classifier")}
+
+
+def settled(
+    env: LanguageEnvironment,
+    rollouts: Rollouts,
+    policy: Policy,
+    candidate: Candidate,
+    prototypes: Prototypes | None,
+    classifiers: Classifiers,
+    store: Callable[[bytes], str],
+    on_progress: Callable[[Progress], Any] = lambda event: None,
+) -> Candidate:
+    """The candidate, which `policy` plays, with `prototypes` and with a threshold, as far as they help.
+
+    What the live release has of either, and does not help any more, is taken out.
+    """
+    tasks = env.tasks("development", MORE_TASKS if env.abstention else TASKS)
+    before, policy = policy.arguments, replace(policy, arguments=alone(policy.arguments))
+    runs = rollouts.play(tasks, policy, stage=f"how sure: {env.skill}", labels=LABELS, on_progress=on_progress)
+    sure = [confidence(run) for run in runs]
+    heard = Heard(sure, [run.success for run in runs], [1.0] * len(runs))
+    if prototypes is not None:
+        opinions = classifiers.opinions([run.observation for run in runs], prototypes)
+        found = hear(runs, sure, opinions, rollouts, env.abstention)
+        heard, prototypes, used = (found, prototypes, "") if found.helps else (heard, None, ", and is left out")
+        said = f"what is right for the nearest known requests is a second opinion{used}: {found}"
+        on_progress(Progress(f"a second opinion: {env.skill}", 1, 1, note=said))
+        candidate = replace(candidate, evidence={**candidate.evidence, "opinion": found.evidence})
+    if prototypes is not None or "classifier" in before:
+        artefact = classifier_artefact(candidate.skill, prototypes, store)
+        others = [one for one in candidate.artefacts if one.name != artefact.name]
+        candidate = replace(candidate, artefacts=(*others, artefact))
+    if not env.abstention:
+        return candidate
+    always = Policy("", program="policy", arguments={"function": lambda observation: env.abstention})
+    instead = [run.success for run in rollouts.play(tasks, always, labels=LABELS)]
+    weighed = weigh(heard, instead, env.abstention)
+    on_progress(Progress(f"abstention: {env.skill}", 1, 1, note=str(weighed)))
+    return weighed.applied(candidate, store)
+
+
+def confidence(run: Episode) -> float:
+    """Probability of the run's first reply as a whole, in [0, 1]; 1 where it is not known."""
+    known = (one.logprobs for one in run.transcript.segments if one.origin == "sampled" and one.logprobs is not None)
+    return probability(next(known, None))
