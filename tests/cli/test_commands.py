@@ -249,7 +249,7 @@ def test_doctor_is_content_with_a_good_machine(home: Path, capsys: pytest.Captur
     run(["knowledge", "add", FACT])
     assert run(["doctor", "--offline"]) == 0
     said = capsys.readouterr().out
-    for what in ("Python", "PyTorch", "Processor", "Memory", "Disk", "Home", "Owner", "Store", "Model"):
+    for what in ("Python", "PyTorch", "Processor", "Memory", "Disk", "Home", "Owner", "Store", "Model", "Embeddings"):
         assert what in said
 
 

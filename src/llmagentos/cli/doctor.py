@@ -18,7 +18,7 @@ import click
 
 from llmagentos.cli.opening import json_option
 from llmagentos.cli.screen import as_json, console
-from llmagentos.config import Settings, load_settings
+from llmagentos.config import EMBEDDING_MODEL, Settings, load_settings
 from llmagentos.errors import ConfigError, EngineError, KernelsMissing, LLMAgentOSError
 
 State: TypeAlias = Literal["ok", "warning", "fault"]
@@ -57,6 +57,7 @@ def doctor(context: click.Context, offline: bool, machine: bool) -> None:
         _owner,
         _store,
         _model,
+        _embedder,
         *([] if offline else [_server, _pip]),
     ):
         for finding in _run(check, settings):
@@ -219,6 +220,22 @@ def _model(settings: Settings) -> Iterator[Finding]:
         yield Finding("Model", "ok", f"{card.title or card.name} is here, every file as it was stored")
     else:
         yield Finding("Model", "warning", f"{card.name} is not here yet", f"llmagentos models pull {settings.model}")
+
+
+def _embedder(settings: Settings) -> Iterator[Finding]:
+    from llmagentos.models.library import ModelLibrary
+
+    what, name = "Embeddings", settings.embedding_model
+    pull = f"llmagentos models pull {'embedding' if name == EMBEDDING_MODEL else name}"
+    try:
+        card = ModelLibrary(settings.home).show(name)
+    except LLMAgentOSError as problem:
+        yield Finding(what, "warning", str(problem), pull)
+        return
+    if card.kind == "remote" or card.pulled:
+        yield Finding(what, "ok", f"{card.title or card.name} compares texts")
+    else:
+        yield Finding(what, "warning", f"{card.name} is not here yet; what is learned from a file compares by it", pull)
 
 
 def _server(settings: Settings) -> Iterator[Finding]:

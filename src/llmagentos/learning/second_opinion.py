@@ -11,6 +11,7 @@ model does, and their probabilities say which: nothing of this is chosen by a si
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -120,7 +121,7 @@ def remember(
         return None
     replies = [reply for _, reply in (*shown, *corrected)]
     made = Prototypes.of(vectors[: len(shown)], replies[: len(shown)], classifiers.name, WEIGHT, held)
-    commonest = max(map(replies[: len(shown)].count, made.replies)) / len(shown)
+    commonest = Counter(replies[: len(shown)]).most_common(1)[0][1] / len(shown)
     if made.found < commonest + FOUND * (1 - commonest):
         return None
     made = replace(made, note=note)
