@@ -155,6 +155,11 @@ def test_corrected_request_is_answered_as_corrected(tmp_path: Path, tiny_model: 
             ],
             "a conversation goes on",
         ),
+        (
+            [{"turns": [{"request": "money", "answer": "When?"}, {"request": "now", "answer": "Done."}]}]
+            + [{"text": f"money {n}" if n % 2 else f"parcel {n}", "answer": "ab"[n % 2]} for n in range(200)],
+            "one conversation among single requests goes on",
+        ),
     ],
     ids=lambda one: one if isinstance(one, str) else "",
 )

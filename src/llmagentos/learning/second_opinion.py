@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from llmagentos.records.task import Task
     from llmagentos.releases.classifiers import Classifiers
 
-MOST = 6000
-"""Training requests that prototypes are made of."""
+MOST, MOST_MADE = 6000, 1000
+"""Training requests that prototypes are made of: of records, and where tasks are generated."""
 HELD: tuple[Split, ...] = ("development", "gate", "report")
 MOST_HELD = 300
 """Requests of each split that is held out; where there are more, those that are learned from are enough."""
@@ -41,7 +41,7 @@ LOOKED_AT, ALL_DIFFERENT = 200, 0.95
 """So many are looked at before more are drawn, and the share of different replies among them from which on none are."""
 OF_EACH = 1.5
 """Requests of a reply, in the mean, below which replies do not repeat themselves enough."""
-FOUND = 0.3
+FOUND = 0.5
 """Share of the way from the commonest reply to the right one for every request, below which the embedder does not see
 what is asked."""
 WEIGHT = 2.0
@@ -101,12 +101,14 @@ def remember(
 
     `note` sets them apart from others that are the same. Where no embedder can be had, `say` is told so.
     """
+    if env.finite and env.most_steps > 1:  # a few conversations among single requests are not seen in a few tasks
+        return None
     if not (same_prompt(env) and _shown(env, env.tasks("train", TRIED), ending=True)):
         return None
     few = _shown(env, env.tasks("train", LOOKED_AT))
     if _different(few) > ALL_DIFFERENT * len(few):
         return None
-    shown = _shown(env, env.tasks("train", MOST))
+    shown = _shown(env, env.tasks("train", MOST if env.finite else MOST_MADE))
     if not 2 <= _different(shown) <= len(shown) / OF_EACH:
         return None
     asked = {request for request, _ in shown}
