@@ -256,7 +256,7 @@ class Unit:
         episodes = cycle.rollouts.play(self.tasks, policy, labels={"purpose": "report"})
         measured = {**figures(episodes), **self._by_kind(episodes)}
         unsure = self._state.get("told", {}).get(name, {}).get("abstain", {})
-        told = {f"abstains {name}": round(unsure[name], 4) for name in ("below", "farther")} if unsure else {}
+        told = {f"abstains {when}": round(unsure[when], 4) for when in ("below", "farther")} if unsure else {}
         self._state["stages"][name] = {**measured, **told, "minutes": round(minutes, 2), "steps": steps}
         self._save()
         tell(f"  {name}: {success(episodes):.0%} strict, {lenient(episodes):.0%} lenient, {minutes:.1f} min")

@@ -1,4 +1,4 @@
-"""When an agent that is unsure should say that nothing fits: a threshold on the probability of its reply.
+"""When an agent should say that nothing fits: where it is unsure of its reply, or knows no request like this one.
 
 In: how sure a candidate is of its replies on the development split, whether they are right, and whether saying so
 would have been. Out: an `Abstention`. It does not know which learner made the candidate, nor how a release keeps what
@@ -12,9 +12,9 @@ what few examples of requests that nothing fits cannot teach is seen in how sure
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from llmagentos.learning.second_opinion import Heard
+from llmagentos.learning.second_opinion import Heard, change
 from llmagentos.records.calls import Abstention
 from llmagentos.records.identity import JSON
 from llmagentos.records.release import Candidate
@@ -22,11 +22,15 @@ from llmagentos.releases.prompts import abstention_artefact
 
 LOST = 0.01
 """Share of the right calls that may be given up: what a team notices least, by the rule, not by the data."""
+NEVER = -1.0
+"""Cosine below which nothing is."""
+TRIED = 64
+"""Values of each threshold, about."""
 
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """What a threshold does on the development split."""
+    """What the thresholds do on the development split."""
 
     abstention: Abstention | None
     """None where it would help with nothing."""
@@ -49,20 +53,15 @@ class Weighed:
     def applied(self, candidate: Candidate, store: Callable[[bytes], str]) -> Candidate:
         """The candidate with this threshold as an artefact of its own, also where it is to replace one with none."""
         artefact = abstention_artefact(candidate.skill, self.abstention or Abstention(0.0, ""), store)
-        others = [one for one in candidate.artefacts if one.name != artefact.name]
-        evidence = {**candidate.evidence, "abstention": self.evidence}
-        return replace(candidate, artefacts=(*others, artefact), evidence=evidence)
+        return candidate.bringing(artefact, abstention=self.evidence)
 
     def __str__(self) -> str:
         if self.abstention is None:
             return f"the agent never abstains: on {self.tasks} development tasks it would help with nothing"
-        far = f" or a likeness of {self.abstention.farther:.2f} to any known request"
-        far = far if self.abstention.farther > NEVER else ""
-        return (
-            f"below a probability of {self.abstention.below:.2f}{far} the agent says {self.abstention.words!r}: "
-            f"{self.before:.0%} became {self.after:.0%} of {self.tasks} development tasks "
-            f"({self.gained} gained, {self.lost} lost)"
-        )
+        words = self.abstention
+        far = f" or a likeness of {words.farther:.2f} to any known request" if words.farther > NEVER else ""
+        became = change(self.before, self.after, self.tasks, self.gained, self.lost)
+        return f"below a probability of {words.below:.2f}{far} the agent says {words.words!r}: {became}"
 
 
 def weigh(heard: Heard, instead: Sequence[bool], words: str) -> Weighed:
@@ -93,12 +92,6 @@ def weigh(heard: Heard, instead: Sequence[bool], words: str) -> Weighed:
         heard.success + (best[0] - best[1]) / max(1, len(heard.right)),
         *best,
     )
-
-
-NEVER = -1.0
-"""Cosine below which nothing is."""
-TRIED = 64
-"""Values of each threshold, about."""
 
 
 def _thresholds(gained: Sequence[float], lost: Sequence[float], never: float) -> list[float]:

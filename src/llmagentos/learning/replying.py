@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmagentos.kernel.rollouts import Policy, Rollouts
 from llmagentos.learning.abstention import weigh
-from llmagentos.learning.second_opinion import Heard, hear
+from llmagentos.learning.second_opinion import LABELS, Heard, hear
 from llmagentos.records.episode import Episode
 from llmagentos.records.generation import probability
 from llmagentos.records.identity import JSON
@@ -28,7 +28,6 @@ TASKS = 500
 """Most development tasks that a second opinion is tried on."""
 MORE_TASKS = 1000
 """And where words for that nothing fits are weighed: requests of that kind are few among all."""
-LABELS = {"purpose": "development"}
 
 
 def alone(arguments: Mapping[str, JSON]) -> dict[str, JSON]:
@@ -58,14 +57,15 @@ def settled(
     if prototypes is not None:
         opinions = classifiers.opinions([run.observation for run in runs], prototypes)
         found = hear(runs, sure, opinions, rollouts, env.abstention)
-        heard, prototypes, used = (found, prototypes, "") if found.helps else (heard, None, ", and is left out")
+        candidate = replace(candidate, evidence={**candidate.evidence, "opinion": found.evidence})
+        if found.helps:
+            heard, used = found, ""
+        else:
+            prototypes, used = None, ", and is left out"
         said = f"what is right for the nearest known requests is a second opinion{used}: {found}"
         on_progress(Progress(f"a second opinion: {env.skill}", 1, 1, note=said))
-        candidate = replace(candidate, evidence={**candidate.evidence, "opinion": found.evidence})
     if prototypes is not None or "classifier" in before:
-        artefact = classifier_artefact(candidate.skill, prototypes, store)
-        others = [one for one in candidate.artefacts if one.name != artefact.name]
-        candidate = replace(candidate, artefacts=(*others, artefact))
+        candidate = candidate.bringing(classifier_artefact(candidate.skill, prototypes, store))
     if not env.abstention:
         return candidate
     always = Policy("", program="policy", arguments={"function": lambda observation: env.abstention})

@@ -48,6 +48,8 @@ WEIGHT = 2.0
 """Of the opinion beside the model, which is surer of itself than it should be after few requests. With 105 requests of
 two domains of CLINC150 the model alone had 84 % of 300 others right, the prototypes 90 and 94 %, both together 92 and
 93 % at a weight of 1, 92 and 94 % at 2, 92 and 94 % at 3."""
+LABELS = {"purpose": "development"}
+"""Of the runs that are played to see what helps."""
 CONTRADICTED = 2
 """Development tasks by which more are lost than gained, from which on prototypes are left out."""
 
@@ -83,10 +85,12 @@ class Heard:
 
     def __str__(self) -> str:
         before = self.success - (self.gained - self.lost) / max(1, len(self.right))
-        return (
-            f"{before:.0%} became {self.success:.0%} of {len(self.right)} development tasks "
-            f"({self.gained} gained, {self.lost} lost)"
-        )
+        return change(before, self.success, len(self.right), self.gained, self.lost)
+
+
+def change(before: float, after: float, tasks: int, gained: int, lost: int) -> str:
+    """What became of success on development tasks, for a person."""
+    return f"{before:.0%} became {after:.0%} of {tasks} development tasks ({gained} gained, {lost} lost)"
 
 
 def remember(
@@ -166,7 +170,7 @@ def hear(
     instead = {runs[place].observation: heard[place][0] for place in changed}
     other = Policy("", program="policy", arguments={"function": lambda observation: instead[observation]})
     tasks = [runs[place].task for place in changed]
-    played = rollouts.play(tasks, other, labels={"purpose": "development"}) if tasks else []
+    played = rollouts.play(tasks, other, labels=LABELS) if tasks else []
     became = list(right)
     for place, run in zip(changed, played, strict=True):
         became[place] = run.success

@@ -7,7 +7,7 @@ It does not know how anything was learned or judged.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from llmagentos.records.identity import JSON, LOCAL_OWNER, Owner
@@ -73,6 +73,11 @@ class Candidate:
     def upon(self, release: Release) -> tuple[Artefact, ...]:
         """A release's artefacts and its own behind them, which stand in the place of those of the same names."""
         return (*release.manifest.artefacts, *self.artefacts)
+
+    def bringing(self, artefact: Artefact, **evidence: JSON) -> Candidate:
+        """The candidate with an artefact, in the place of one of the same name, and with more evidence."""
+        others = [one for one in self.artefacts if one.name != artefact.name]
+        return replace(self, artefacts=(*others, artefact), evidence={**self.evidence, **evidence})
 
 
 @dataclass(frozen=True, slots=True)

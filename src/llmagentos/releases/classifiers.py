@@ -7,7 +7,7 @@ It does not know how prototypes were found, nor what weighs their opinion.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from llmagentos.errors import EngineError
@@ -43,11 +43,10 @@ class Classifiers:
 
     def __init__(self, read: Callable[[str], bytes], embedder: Callable[[], Embedder], name: Callable[[], str]) -> None:
         """`name` says the source of the embedding model."""
-        self._embedder, self._name = embedder, name
-        self._read = read
+        self._read, self._embedder, self._name = read, embedder, name
         self._prototypes = lru_cache(KEPT)(self._load)
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The source of the embedding model. Errors are those of the model library."""
         return self._name()
