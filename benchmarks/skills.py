@@ -162,7 +162,7 @@ def further(wanted: Sequence[str]) -> dict[str, Learner]:
     each = {"tasks": 8, "samples": 8, "replay": 0}
     rate = AdapterSettings(learning_rate=3e-4, clip=0.5)
     known: dict[str, Learner] = {
-        "rejection-sampling": RejectionSampling(RejectionSamplingSettings(replace(rate, learning_rate=4e-4), **each)),
+        "rejection-sampling": RejectionSampling(RejectionSamplingSettings(replace(rate, learning_rate=8e-4), **each)),
         "policy-gradient": PolicyGradient(PolicyGradientSettings(rate, **each)),
         "dpo": Preference(PreferenceSettings(rate, **each)),
     }

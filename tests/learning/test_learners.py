@@ -19,7 +19,7 @@ from llmagentos.learning.language.policy_gradient import PolicyGradient, PolicyG
 from llmagentos.learning.language.preference import Preference, PreferenceSettings, dpo_loss, kto_loss, pairs_of
 from llmagentos.learning.language.prompt_distillation import PromptDistillation, PromptDistillationSettings
 from llmagentos.learning.language.rejection_sampling import RejectionSampling, RejectionSamplingSettings, winners
-from llmagentos.learning.run import CALIBRATION
+from llmagentos.learning.run import CALIBRATION, HURRIED
 from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer, from_transcript
 from llmagentos.models.adapters import BatchAdapters, FusedAdapter, new_adapter
 from llmagentos.models.packing import TreeAttention, pack
@@ -341,7 +341,7 @@ def test_tasks_with_mixed_runs_are_played_again_until_they_are_solved(workshop: 
             groups.append([replace(own_run(PROMPT, (10 + n,), float(n)), task=Task("B", 7)) for n in range(2)])
         return groups
 
-    workshop.run(policy_gradient(5, tasks=2, repeat=0.5, patience=9), workshop.context(practice=practice))
+    workshop.run(policy_gradient(5, tasks=2, repeat=0.5, patience=9, rounds=1), workshop.context(practice=practice))
     assert asked_for == [(), (7,), (7,), (), ()]
 
 
@@ -490,6 +490,44 @@ def test_examples_are_shown_only_while_few_succeed(workshop: Any, own_run: Calla
 
         workshop.run(policy_gradient(1), workshop.context(f"wins-{wins}", practice=practice))
         assert (2 in asked_for) == wanted
+
+
+@pytest.mark.parametrize(("success", "rounds"), [(1.0, 3), (0.0, 1)])
+def test_a_step_waits_for_mixed_groups_where_most_runs_succeed(
+    workshop: Any, own_run: Callable[..., Episode], success: float, rounds: int
+) -> None:
+    alike = [own_run(PROMPT, (20 + n,), success) for n in range(4)]
+    mixed = [own_run(PROMPT, (10 + n,), float(n > 0)) for n in range(4)]
+    asked_for: list[Practice] = []
+
+    def practice(adapter: FusedAdapter, asked: Practice) -> list[list[Episode]]:
+        if asked.examples:
+            return []
+        asked_for.append(asked)
+        return [alike, mixed] if len(asked_for) in (1, 3) else [alike, alike]
+
+    learner = policy_gradient(1, mixed=1.0)
+    events, candidate = workshop.run(learner, workshop.context(f"{success}", practice=practice))
+    assert len(asked_for) == rounds
+    assert len({asked.seed for asked in asked_for}) == rounds, "fresh tasks"
+    assert events[0].metrics["mixed"] == (2 / 6 if success else 1 / 2)
+    groups = [alike, mixed, alike, alike, alike, mixed] if success else [alike, mixed]
+    context = workshop.context(f"once-{success}", practice=lambda a, asked: [] if asked.examples else groups)
+    _, at_once = workshop.run(policy_gradient(1, rounds=1), context)
+    assert workshop.weights(candidate) == workshop.weights(at_once)
+
+
+def test_a_step_does_not_wait_for_mixed_groups_for_ever(workshop: Any, own_run: Callable[..., Episode]) -> None:
+    alike = [own_run(PROMPT, (20 + n,), 1.0) for n in range(4)]
+    mixed = [own_run(PROMPT, (10 + n,), float(n > 0)) for n in range(4)]
+    asked_for: list[Practice] = []
+
+    def practice(adapter: FusedAdapter, asked: Practice) -> list[list[Episode]]:
+        asked_for.append(asked)
+        return [alike, mixed] if len(asked_for) == 1 else [alike, alike]
+
+    workshop.run(policy_gradient(1, mixed=1.0, rounds=3), workshop.context(practice=practice))
+    assert len(asked_for) == 3
 
 
 def test_group_with_a_reward_that_is_no_number_is_skipped(workshop: Any, own_run: Callable[..., Episode]) -> None:
@@ -843,7 +881,7 @@ def test_idle_run_killed_at_a_checkpoint_ends_as_the_uninterrupted_one(
     """Patience ends at the very step that writes a checkpoint; later practice would have something to teach."""
     mixed = [[own_run(PROMPT, (11,), 0.0), own_run(PROMPT, (12,), 1.0)]]
     same = [[own_run(PROMPT, (11,), 1.0), own_run(PROMPT, (12,), 1.0)]]
-    learner = policy_gradient(40, patience=4)
+    learner = policy_gradient(40, patience=4, rounds=1)
 
     def context(name: str) -> LearningContext:
         calls = iter([mixed] * 6 + [same] * 4 + [mixed] * 30)
@@ -900,8 +938,14 @@ def test_time_budget_limits_the_steps(workshop: Any, clock: Any) -> None:
 
 def test_smallest_budget_still_takes_the_first_steps(workshop: Any, clock: Any) -> None:
     events, candidate = workshop.run(imitation(400), workshop.context(minutes=0.001, clock=clock(10.0)))
-    assert len(events) == CALIBRATION
+    assert len(events) == HURRIED
     assert candidate is not None
+
+
+def test_plan_is_made_early_where_half_of_the_time_is_gone(workshop: Any, clock: Any) -> None:
+    events, _ = workshop.run(imitation(400), workshop.context(minutes=1.0, clock=clock(4.0)))
+    assert HURRIED < len(events) < CALIBRATION
+    assert events[-1].seconds <= 70
 
 
 def test_single_step_and_rank_one_start_are_possible(workshop: Any) -> None:

@@ -58,6 +58,11 @@ class GroupSettings:
     examples: int = 2
     """Worked examples in such a prompt."""
     hint_until: float = 0.5
+    mixed: float = 0.5
+    """Groups with mixed runs that a step waits for where most runs succeed, as a share of `tasks` (dynamic sampling:
+    DAPO, arXiv 2503.14476, equation 11): a step is as long whatever it rests on, and one or two failures say little."""
+    rounds: int = 4
+    """Rounds of practice, of `tasks` each, that it waits at most."""
     repeat: float = 0.0
     """Share of a step's tasks that are played once more because some of their runs succeeded and some failed: practice
     goes where 0 < pass rate < 1."""
@@ -156,6 +161,10 @@ def practise(run: LearningRun, context: LearningContext, settings: GroupSettings
     asked = Practice(settings.tasks, settings.samples, run.seed(), settings.temperature, again=tuple(again))
     adapter = run.trainer.snapshot()
     played = context.practice(adapter, asked)
+    for number in range(1, settings.rounds):
+        if enough(ended(played), settings):
+            break
+        played = [*played, *context.practice(adapter, replace(asked, seed=run.seed(7, number), again=()))]
     groups = ended(played)
     count, failed = sum(map(len, played)), [one for group in played for one in group if one.outcome not in ENDED]
     metrics = describe(groups) if groups or not failed else {}
@@ -166,6 +175,12 @@ def practise(run: LearningRun, context: LearningContext, settings: GroupSettings
     if failed:
         metrics["failed"] = len(failed) / count
     return Played(groups, hinted, failed[0].error if failed else ""), metrics
+
+
+def enough(groups: list[list[Episode]], settings: GroupSettings) -> bool:
+    """Whether a step can be made of these groups; where few runs succeed more of the same would say no more."""
+    runs = [episode.success for group in groups for episode in group]
+    return sum(map(is_mixed, groups)) >= settings.mixed * settings.tasks or not runs or sum(runs) < settings.hint_until * len(runs)
 
 
 def ended(groups: list[list[Episode]]) -> list[list[Episode]]:

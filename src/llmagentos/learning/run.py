@@ -27,6 +27,8 @@ from llmagentos.releases.prompts import prompt_artefact
 CALIBRATION = 6
 """Steps after which the plan is made, from the median time of all but the first: one that had to fetch or generate
 something first must not shorten the whole run."""
+HURRIED = 3
+"""Steps after which it is made where half of the time is gone by then."""
 CORRECTIONS = (8, 12, 18, 26, 40, 60, 90, 135, 200, 300)
 """Steps at which the plan is made once more: a machine may have been busy at the beginning, and practice gets faster as
 replies get shorter."""
@@ -83,7 +85,10 @@ class LearningRun:
     @property
     def seconds(self) -> float:
         """Wall time spent, over all resumptions."""
-        return self._spent + self.context.clock() - self._began
+        return self._passed(self.context.clock())
+
+    def _passed(self, now: float) -> float:
+        return self._spent + now - self._began
 
     @property
     def finished(self) -> bool:
@@ -121,7 +126,8 @@ class LearningRun:
             return
         self._marks.append(self.context.clock())
         first = not self.planned
-        if len(self._marks) < CALIBRATION or not (first or self.done in CORRECTIONS):
+        hurried = first and len(self._marks) >= HURRIED and self._passed(self._marks[-1]) > self.context.minutes * 30
+        if not hurried and (len(self._marks) < CALIBRATION or not (first or self.done in CORRECTIONS)):
             return
         if self.done <= EARLY:
             each = median(later - earlier for earlier, later in pairwise(self._marks[-CALIBRATION:]))

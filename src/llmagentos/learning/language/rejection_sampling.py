@@ -26,7 +26,7 @@ from llmagentos.records.episode import Episode
 class RejectionSamplingSettings(GroupSettings):
     """What may be tuned."""
 
-    adapter: AdapterSettings = field(default_factory=lambda: AdapterSettings(learning_rate=4e-4))
+    adapter: AdapterSettings = field(default_factory=lambda: AdapterSettings(learning_rate=8e-4))
     winners: int = 2
     """Most runs of a group that are imitated."""
 
