@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import gymnasium
+import numpy as np
 import pytest
+from gymnasium import spaces
 
 import llmagentos.environments  # noqa: F401 (registers the built-in environments)
-from llmagentos.environments.adapter import TimeLimited
+from llmagentos.environments.adapter import TimeLimited, action_form, read_action
 from llmagentos.environments.language import LanguageEnvironment
 from llmagentos.environments.registry import BUILT_IN, describe, make, names
 from llmagentos.errors import ConfigError, EnvironmentFault, NotFoundError
@@ -74,6 +78,31 @@ def test_importing_the_room_registers_the_built_in_environments_and_loads_none()
 def test_importing_the_package_does_not_load_gymnasium() -> None:
     code = "import sys, llmagentos; assert 'gymnasium' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("space", "actions", "others"),
+    [
+        (spaces.Discrete(4), ["0", "3"], ["4", "-1", "00", "number 2"]),
+        (spaces.Discrete(3, start=-1), ["-1", "1"], ["2", "-2"]),
+        (spaces.Discrete(100_000), ["0", "99999"], ["1.5", "one"]),
+        (spaces.MultiBinary(3), ["[0, 1, 1]"], ["[0, 1]", "[0, 2, 1]", "[0,1,1]"]),
+        (spaces.MultiDiscrete([2, 11]), ["[1, 10]"], ["[2, 10]", "[1, 11]"]),
+        (spaces.Box(-1, 1, (2,)), ["[-0.5, 1]", "[0.125, -1]"], ["[0.5]", "0.5, 1"]),
+        (spaces.Box(0, 9, (1,), dtype=np.int64), ["[7]"], ["[7.5]", "7"]),
+    ],
+)
+def test_form_of_actions_is_what_is_read_as_exact(space: Any, actions: list[str], others: list[str]) -> None:
+    form = action_form(space)
+    for one in actions:
+        assert re.fullmatch(form, one)
+        assert read_action(space, one)[1]
+    assert not [one for one in others if re.fullmatch(form, one)]
+
+
+@pytest.mark.parametrize("space", [spaces.Text(9), spaces.Box(0, 1, (100,))])
+def test_text_and_very_long_actions_have_no_form(space: Any) -> None:
+    assert action_form(space) == ""
 
 
 def test_names_and_descriptions_cover_the_built_in_environments() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+import re
 from typing import Any
 
 import pytest
 
-from llmagentos.environments.registry import make
+from llmagentos.environments.registry import make, write_query
 from llmagentos.errors import ConfigError, EnvironmentFault, MissingExtraError
 from llmagentos.records.task import reset_options
 
@@ -44,6 +45,28 @@ def test_halving_wins_and_every_seed_is_a_game_of_its_own() -> None:
         assert (told, reward) == ({"success": True, "lenient": True}, 1.0)
         ends.add(guesses[-1])
     assert len(ends) > 4
+
+
+@pytest.mark.parametrize(
+    ("name", "moves", "others"),
+    [
+        ("GuessTheNumber", ["[7]", "[20]"], ["7", "[x]", "I guess [7]"]),
+        ("TowerOfHanoi", ["[A C]", "[A, C]"], ["[A D]", "A C", "[A   C]"]),
+        ("FrozenLake", ["[up]", "[w]"], ["up", "[jump]"]),
+    ],
+)
+def test_moves_have_the_form_that_the_game_reads(name: str, moves: list[str], others: list[str]) -> None:
+    _, info = begun(make(f"TextGame-v0?name={name}"))
+    assert [bool(re.fullmatch(info["replies"], one)) for one in (*moves, *others)] == [True] * len(moves) + [
+        False
+    ] * len(others)
+
+
+def test_form_of_moves_is_the_users_where_one_is_given() -> None:
+    for said in (r"\[[0-9]\]", ""):
+        _, info = begun(make("TextGame-v0" + write_query({"name": "GuessTheNumber", "replies": said})))
+        assert info["replies"] == said
+    assert begun(make("TextGame-v0?name=Blackjack"))[1]["replies"] == "", "it has no one form"
 
 
 def test_games_side_by_side_do_not_disturb_each_other_nor_python() -> None:

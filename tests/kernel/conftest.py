@@ -23,7 +23,8 @@ OPEN_DOOR = ToolSpec("open_door", "open it", {"type": "object", "properties": {"
 
 
 class Counter(gymnasium.Env[str, str]):
-    """Counts actions; ends after `turns`. Options: turns, misbehave (raise | hang | exit | shape), at, reward."""
+    """Counts actions; ends after `turns`. Options: turns, misbehave (raise | hang | exit | shape), at, reward; replies
+    by turn, and with them there are no tools."""
 
     action_space = gymnasium.spaces.Text(100)
     observation_space = gymnasium.spaces.Text(100)
@@ -35,7 +36,13 @@ class Counter(gymnasium.Env[str, str]):
         if self.options.get("reset_fails"):
             raise ValueError("no such shop")
         info = {"instructions": "Count.", "tools": (OPEN_DOOR,)}
+        if "replies" in self.options:
+            info = {"instructions": "Count.", **self._replies()}
         return f"start {seed}", info
+
+    def _replies(self) -> dict[str, Any]:
+        said = self.options.get("replies", [])
+        return {"replies": said[self.count]} if self.count < len(said) else {}
 
     def step(self, action: str) -> Any:
         self.count += 1
@@ -43,7 +50,7 @@ class Counter(gymnasium.Env[str, str]):
             self._misbehave(self.options.get("misbehave"))
         time.sleep(self.options.get("seconds", 0.0))
         done = self.count >= self.options.get("turns", 3)
-        info = {"success": True, "lenient": True, "odd": object()} if done else {}
+        info: dict[str, Any] = {"success": True, "lenient": True, "odd": object()} if done else self._replies()
         return f"heard {action} ({self.count})", float(self.options.get("reward", done)), done, False, info
 
     def _misbehave(self, how: str | None) -> None:

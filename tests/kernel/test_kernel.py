@@ -80,6 +80,37 @@ def test_constrained_replies_are_recorded_with_their_grammar(build: Any) -> None
     assert all(segment.grammar is None for segment in free.transcript.segments)
 
 
+@pytest.mark.parametrize(
+    ("replies", "held"),
+    [
+        (["ok|no"], ["ok|no"] * 3),
+        (["ok|no", ["ok", "go (on)"]], ["ok|no", r"ok|go\ \(on\)", r"ok|go\ \(on\)"]),
+        ([], [None] * 3),
+        ([[], "ok"], [None] * 3),
+    ],
+)
+def test_replies_are_held_to_those_that_the_environment_names(build: Any, replies: list[Any], held: list[Any]) -> None:
+    kernel = build()
+    task = counting(1, replies=replies)
+    episode = kernel.submit(react(task, arguments={"constrained": True})).result(10)
+    grammars = [segment.grammar for segment in episode.transcript.segments if segment.origin == "sampled"]
+    assert [one and one.text for one in grammars] == held
+    assert {one.kind for one in grammars if one} <= {"regex"}
+    requests = kernel._interpreter._answers._services.engine.requests
+    assert [request.sampling.grammar for request in requests] == grammars
+    free = kernel.submit(react(task)).result(10)
+    assert all(segment.grammar is None for segment in free.transcript.segments)
+
+
+@pytest.mark.parametrize(
+    ("replies", "said"), [("ok(", "no regular expression"), (7, "listed the replies"), ([1], "listed")]
+)
+def test_replies_that_are_none_fail_the_run_and_say_what_to_give(build: Any, replies: Any, said: str) -> None:
+    episode = build().submit(react(counting(1, replies=[replies]))).result(10)
+    assert episode.outcome == "failed"
+    assert said in episode.error
+
+
 def test_unsure_reply_is_not_said(build: Any, renderer: Any) -> None:
     spoken: list[str] = []
     for below, words in ((0.99, "I am not sure."), (0.01, "ok")):

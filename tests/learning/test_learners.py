@@ -391,7 +391,8 @@ def test_winners_are_the_best_of_mixed_groups_short_ones_first(own_run: Any) -> 
     runs = [own_run(PROMPT, (10,) * length, reward) for length, reward in [(5, 1.0), (2, 1.0), (1, 0.5), (3, 1.0)]]
     assert winners(runs, 2) == [runs[1], runs[3]]
     assert winners(runs[:2], 2) == []
-    assert winners([own_run(PROMPT, (1,), -1.0), own_run(PROMPT, (2,), 0.0)], 2) == []
+    punished = [own_run(PROMPT, (1,), -1.0), own_run(PROMPT, (2,), -0.5)]
+    assert winners(punished, 2) == punished[1:], "an environment may only ever punish"
 
 
 def test_pairs_use_each_run_once_and_the_widest_first(own_run: Any) -> None:

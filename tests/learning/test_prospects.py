@@ -40,6 +40,14 @@ def test_nothing_to_reinforce_is_left_alone(group: Any, pattern: str, said: str)
     assert said in found.reason
 
 
+def test_rewards_that_differ_are_worth_a_try_before_any_run_succeeds(group: Any) -> None:
+    nearly = [replace(run, success=False) for run in group("0010")]
+    found = assess("s", group("0000"), [nearly, group("0000")], expert=False)
+    assert (found.learner, found.success) == ("policy-gradient", 0.0)
+    assert found.gain >= WORTH_IT
+    assert "some are rewarded more than others" in found.reason
+
+
 def test_people_count_where_nobody_else_shows(group: Any) -> None:
     found = assess("s", group("0000"), [group("0000")] * 3, expert=False, corrections=10)
     assert (found.learner, found.ceiling) == ("imitation", pytest.approx(0.2))

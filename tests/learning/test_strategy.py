@@ -43,6 +43,17 @@ def test_no_success_at_all_says_what_is_missing(group: Callable[[str], list[Epis
         choose("toy", demonstrations=False, probe=[group("000"), group("000")])
 
 
+def test_runs_that_are_rewarded_unlike_are_reinforced_before_any_succeeds(
+    group: Callable[[str], list[Episode]], own_run: Callable[..., Episode]
+) -> None:
+    nearly = [replace(own_run((4, 5), (6,), reward), success=False) for reward in (0.0, 0.25, 0.5)]
+    choice = choose("toy", demonstrations=False, probe=[nearly, group("000")])
+    assert choice.learner == "policy-gradient"
+    assert choice.reason.endswith("in 1 of 2 tasks some were rewarded more than others")
+    answered = choose("toy", demonstrations=False, probe=[nearly, group("000")], answers=True)
+    assert answered.learner == "imitation"
+
+
 def test_known_answers_are_imitated_where_nothing_succeeds(group: Callable[[str], list[Episode]]) -> None:
     choice = choose("toy", demonstrations=False, probe=[group("000"), group("000")], answers=True)
     assert choice.learner == "imitation"

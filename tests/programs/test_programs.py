@@ -71,6 +71,19 @@ def test_chat_answers_messages_once() -> None:
     assert value == "d"
 
 
+def test_react_keeps_to_the_replies_that_there_are_where_it_is_constrained_and_has_no_tools() -> None:
+    later = ActResult("more", 0.0, False, False, replies="stay")
+    replies = [Observation("hi", replies="go|stay"), said("go"), answered("on"), said("go"), later, said("stay")]
+    calls, _ = drive(react(constrained=True), replies)
+    asked = [call for call in calls if isinstance(call, Generate)]
+    assert [call.replies for call in asked] == ["go|stay", "go|stay", "stay"]
+    calls, _ = drive(react(), replies)
+    assert {call.replies for call in calls if isinstance(call, Generate)} == {""}
+    with_tools = [Observation("hi", tools=(REFUND,), replies="go|stay"), said("go"), later, said("stay")]
+    calls, _ = drive(react(constrained=True), with_tools)
+    assert {call.replies for call in calls if isinstance(call, Generate)} == {""}
+
+
 def test_react_acts_with_the_whole_reply_and_names_the_call() -> None:
     calls, _ = drive(react(), [Observation("my money", "Desk.", (REFUND,)), said(CALL), answered("paid"), said("ok")])
     assert calls[2] == Act(CALL, ToolCall("refund", {"order": "7"}))

@@ -31,6 +31,11 @@ TOKENS_A_NUMBER = 8
 READ_CHARACTERS = 2000
 """Only the end of a longer reply is searched for an action."""
 
+MOST_LISTED, MOST_NUMBERS = 512, 64
+"""Numbers that an action's form lists one by one, and numbers of one action that has a form at all."""
+_WHOLE = "-?[0-9]{1,9}"
+_FRACTION = r"-?[0-9]{1,6}(\.[0-9]{1,3})?"
+
 _INTEGER = re.compile(r"-?\d{1,18}")
 
 
@@ -45,6 +50,7 @@ class AdaptedEnvironment(LanguageEnvironment):
         super().__init__(name)
         self._inner = environment
         self._words = action_words(environment.action_space)
+        self._replies = action_form(environment.action_space)
         declared = environment.spec.reward_threshold if environment.spec is not None else None
         self._threshold = threshold if threshold is not None else declared
         self.replayable = environment.spec is None or not environment.spec.nondeterministic
@@ -58,9 +64,10 @@ class AdaptedEnvironment(LanguageEnvironment):
         chosen = dict(options or {})
         split = check_split(chosen.pop("split", "train"))
         number = seed if seed is not None else int(self.np_random.integers(2**31))
-        observation, _ = self._inner.reset(seed=split_seed(split, number), options=chosen or None)
+        observation, info = self._inner.reset(seed=split_seed(split, number), options=chosen or None)
         self._running, self._total, self._well_formed = True, 0.0, True
-        return observation_text(observation), {"instructions": self._words, "tools": ()}
+        told = {"instructions": self._words, "tools": (), "replies": info.get("replies", self._replies)}
+        return observation_text(observation), told
 
     def step(self, action: str) -> StepResult:
         text = check_action(self.name, action, self._running)
@@ -70,7 +77,7 @@ class AdaptedEnvironment(LanguageEnvironment):
             return f"error: {self._words}", 0.0, False, False, {}
         observation, reward, terminated, truncated, info = self._inner.step(value)
         self._total += float(reward)
-        result: dict[str, Any] = {}
+        result: dict[str, Any] = {"replies": info["replies"]} if "replies" in info else {}
         if terminated or truncated:
             self._running = False
             reached = self._reached(info)
@@ -162,6 +169,28 @@ def action_words(space: spaces.Space[Any]) -> str:
         f"Actions of the space {type(space).__name__} cannot be written as text. "
         "Use Discrete, MultiDiscrete, MultiBinary, Box or FreeText, or derive from LanguageEnvironment."
     )
+
+
+def action_form(space: spaces.Space[Any]) -> str:
+    """A regular expression of the actions of `space` as `action_words` asks for them; empty for any text."""
+    if isinstance(space, spaces.Discrete):
+        return _numbers(int(space.start), int(space.n))
+    size = int(np.prod(space.shape or ()))
+    if isinstance(space, spaces.MultiBinary):
+        each = ["[01]"] * size
+    elif isinstance(space, spaces.MultiDiscrete):
+        ends = zip(np.ravel(space.start).tolist(), np.ravel(space.nvec).tolist(), strict=True)
+        each = [_numbers(start, count) for start, count in ends]
+    elif isinstance(space, spaces.Box):
+        each = [_WHOLE if np.issubdtype(space.dtype, np.integer) else _FRACTION] * size
+    else:
+        return ""
+    return rf"\[{', '.join(f'({one})' for one in each)}\]" if size <= MOST_NUMBERS else ""
+
+
+def _numbers(start: int, count: int) -> str:
+    """Of so many whole numbers from `start` on."""
+    return "|".join(map(str, range(start, start + count))) if count <= MOST_LISTED else _WHOLE
 
 
 def reply_tokens(space: spaces.Space[Any]) -> int:

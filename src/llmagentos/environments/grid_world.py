@@ -133,7 +133,7 @@ class GridWorld(LanguageEnvironment):
         self._layout = layout = make_layout(split, number, *_read_options(chosen))
         self._place, self._has_key, self._well_formed = layout.start, layout.start == layout.key, True
         self._left = PATIENCE * len(layout.way(layout.start, has_key=False))
-        return self._seen(""), {"instructions": INSTRUCTIONS, "tools": ()}
+        return self._seen(""), {"instructions": INSTRUCTIONS, "tools": (), "replies": list(MOVES)}
 
     def step(self, action: str) -> StepResult:
         text = check_action(self.name, action, self._layout is not None)

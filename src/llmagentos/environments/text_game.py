@@ -1,17 +1,20 @@
 """TextGame-v0: the single-player games of TextArena by name; won or lost by the game's own rules.
 
 In: the agent's moves as the game's prompt asks for them. Out: what the game says, and its reward at the end.
+Most games read a move by one regular expression, which is the form that replies are held to.
 The games draw from Python's global random numbers: here every game has its own, put in place for each of its turns.
 It does not know any game.
 """
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import random
 import re
 import sys
+import textwrap
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,19 +30,22 @@ NAME = "TextGame-v0"
 MOST_CHARACTERS = 4_000
 """A longer reply is cut before it reaches the game."""
 
+_READING = ("compile", "search", "match", "fullmatch", "findall", "finditer")
 _EVALUATES = re.compile(r"\b(?:eval|exec|parse_expr|sympify)\(")
 _DICE = threading.RLock()
 
 
 class TextGame(LanguageEnvironment):
-    """The game `name`, such as GuessTheNumber or TowerOfHanoi; every other option is one of its own settings."""
+    """The game `name`, such as GuessTheNumber or TowerOfHanoi; `replies` is a regular expression of its moves, where
+    the game's own is not the right one; every other option is one of the game's settings."""
 
     reply_tokens = 24
 
     def __init__(self, **options: JSON) -> None:
         super().__init__(NAME)
         self._options = options
-        self._game = make_game(options)
+        self._game = make_game({key: value for key, value in options.items() if key != "replies"})
+        self._replies = str(options.get("replies", move_form(self._game)))
         self._random: Any = None
         self._running = self._clean = False
 
@@ -58,7 +64,7 @@ class TextGame(LanguageEnvironment):
         self._running = self._clean = True
         rules = [text for kind, text in said if kind == "PROMPT"]
         seen = [text for kind, text in said if kind != "PROMPT"]
-        return "\n".join(seen) or "Begin.", {"instructions": "\n".join(rules), "tools": ()}
+        return "\n".join(seen) or "Begin.", {"instructions": "\n".join(rules), "tools": (), "replies": self._replies}
 
     def step(self, action: str) -> StepResult:
         text = check_action(self.name, action, self._running)
@@ -132,6 +138,34 @@ def make_game(options: dict[str, JSON]) -> Any:
         raise ConfigError(f"{name} does not take {settings}: {problem}") from problem
     _refuse_evaluation(name, game)
     return game
+
+
+def move_form(game: Any) -> str:
+    """The regular expression by which a game reads a move in brackets; empty where it has none, or several."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(type(game))))
+    except (OSError, TypeError, SyntaxError):
+        return ""
+    found = {
+        node.args[0].value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and (node.func.value.id, node.func.attr in _READING) == ("re", True)
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+        and isinstance(node.args[0].value, str)
+    }
+    moves = [one for one in found if one.startswith((r"\[", r"\{")) and one.endswith((r"\]", r"\}"))]
+    return _plainest(moves[0]) if len(moves) == 1 else ""
+
+
+def _plainest(form: str) -> str:
+    """The same moves with one space where there may be many."""
+    for spelled, plain in ((r"\s*", " ?"), (r"\s+", " "), (r"\s", " "), (r"\d", "[0-9]")):
+        form = form.replace(spelled, plain)
+    return form
 
 
 def _refuse_evaluation(name: str, game: Any) -> None:

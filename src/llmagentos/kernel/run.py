@@ -57,10 +57,12 @@ class Run:
             self.tools, self._calls = tools, None
 
     def grammar(self, call: Generate) -> Grammar | None:
-        """What a reply must be: a call of what there is or words if the program wants that, else what its sampling
-        says."""
-        if not call.constrained or not self.tools:
+        """What a reply must be: a call of what there is or words, or one of the replies that there are, if the program
+        wants that; else what its sampling says."""
+        if not call.constrained or not (self.tools or call.replies):
             return (call.sampling or self.info.sampling).grammar
+        if not self.tools:
+            return Grammar("regex", call.replies)
         if self._calls is None:
             self._calls = call_grammar(self.tools)
         return self._calls

@@ -8,6 +8,7 @@ It does not know programs, models or the journal.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -19,6 +20,9 @@ from llmagentos.records.calls import ActResult, Observation
 from llmagentos.records.identity import JSON
 from llmagentos.records.message import ToolSpec
 from llmagentos.records.task import Task, reset_options
+
+REPLIES = "replies"
+"""Under which `info` says what can be replied: a regular expression, or a list of all of it."""
 
 ResultT = TypeVar("ResultT")
 
@@ -45,7 +49,7 @@ class Stage:
         tools = self._guard("described its tools", lambda: msgspec.convert(info.get("tools", ()), tuple[ToolSpec, ...]))
         self.tool_names = tuple(tool.name for tool in tools)
         text, value = self._read(raw)
-        return Observation(text, str(info.get("instructions", "")), tools, value)
+        return Observation(text, str(info.get("instructions", "")), tools, value, self._replies(info))
 
     def act(self, action: JSON) -> ActResult:
         """Step; the action is text, or JSON of an element of the action space."""
@@ -71,7 +75,8 @@ class Stage:
                 "A reward is a finite number; look for a division by zero or the logarithm of nothing in step()."
             )
         text, value = self._read(raw)
-        return ActResult(text, number, bool(terminated), bool(truncated), _json_part(info), value)
+        told = _json_part({key: one for key, one in info.items() if key != REPLIES})
+        return ActResult(text, number, bool(terminated), bool(truncated), told, value, self._replies(info))
 
     def close(self) -> None:
         """Let the environment free what it holds."""
@@ -82,6 +87,20 @@ class Stage:
             return raw, None
         value = self._guard("observed", lambda: plain(self._env.observation_space.to_jsonable([raw])[0]))
         return msgspec.json.encode(value).decode(), value
+
+    def _replies(self, info: Mapping[str, Any]) -> str:
+        """What can be replied by `info`, as a regular expression; empty where it does not say."""
+        said = info.get(REPLIES) or ""
+        if not isinstance(said, str):
+            said = self._guard("listed the replies that there are", lambda: "|".join(map(re.escape, said)))
+        try:
+            re.compile(said)
+        except re.error as problem:
+            raise EnvironmentFault(
+                f"{self._task.environment}: info[{REPLIES!r}] is {_brief(said)}, which is no regular expression "
+                f"({problem}). Give one, or a list of all replies that there are."
+            ) from problem
+        return said
 
     def _guard(self, doing: str, action: Callable[[], ResultT]) -> ResultT:
         try:

@@ -24,7 +24,7 @@ from llmagentos.errors import LearningError
 from llmagentos.learning.context import Learning, LearningContext, Practice
 from llmagentos.learning.run import LearningRun
 from llmagentos.learning.trainer import AdapterSettings, TrainingSequence, from_transcript
-from llmagentos.learning.watch import is_flat, repetition, warnings
+from llmagentos.learning.watch import is_flat, is_mixed, repetition, warnings
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.records.episode import Episode
 from llmagentos.records.transcript import TRAINABLE
@@ -180,7 +180,8 @@ def practise(run: LearningRun, context: LearningContext, settings: GroupSettings
 def enough(groups: list[list[Episode]], settings: GroupSettings) -> bool:
     """Whether a step can be made of these groups; where few runs succeed more of the same would say no more."""
     runs = [episode.success for group in groups for episode in group]
-    return sum(map(is_mixed, groups)) >= settings.mixed * settings.tasks or not runs or sum(runs) < settings.hint_until * len(runs)
+    few_succeed = not runs or sum(runs) < settings.hint_until * len(runs)
+    return few_succeed or sum(map(is_mixed, groups)) >= settings.mixed * settings.tasks
 
 
 def ended(groups: list[list[Episode]]) -> list[list[Episode]]:
@@ -219,12 +220,6 @@ def with_replay(loss: Tensor, kept: list[Tensor], weight: float, metrics: dict[s
     imitation = -torch.cat(kept).mean()
     metrics["replay_loss"] = float(imitation.detach())
     return loss + weight * imitation
-
-
-def is_mixed(group: list[Episode]) -> bool:
-    """Whether a group's rewards are finite and not all alike."""
-    rewards = [episode.reward for episode in group]
-    return len(rewards) > 1 and all(map(math.isfinite, rewards)) and max(rewards) > min(rewards)
 
 
 def mean_length(runs: list[TrainingSequence]) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from llmagentos.learning.strategy import DISTILLING, LearnerName, choose, reinforcing
+from llmagentos.learning.watch import is_mixed
 from llmagentos.records.episode import Episode
 
 SHARE = 0.5
@@ -19,6 +20,8 @@ RECOVERING_FROM = 0.5
 """From this success on an expert that finds back corrects own runs instead of being imitated."""
 WORTH_IT = 0.03
 """Expected gains below this are not worth a candidate: the gate would need more tasks than it has to see them."""
+HOPE = 0.1
+"""What is thought to be possible where no run succeeds yet and some are rewarded more than others."""
 SURE = 0.7
 """From this success on the prompt of a skill may go: what the agent does under it is worth keeping."""
 A_WORD = 0.02
@@ -84,6 +87,10 @@ def assess(
         learner, why = reinforcing(probe)
         reason = f"{possible:.0%} of its tasks succeed in at least one of {each} runs{why}"
         return Prospect(skill, success, max(success, possible), learner, reason)
+    if not possible and any(map(is_mixed, probe)):
+        learner, why = reinforcing(probe)
+        reason = f"none of its runs succeeds yet, and some are rewarded more than others{why}"
+        return Prospect(skill, success, success + HOPE, learner, reason)
     why = "all its runs succeed" if rates and possible == 1 else "none of its runs succeeds and nobody shows how"
     return Prospect(skill, success, success, None, why)
 

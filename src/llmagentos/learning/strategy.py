@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 
 from llmagentos.errors import ConfigError, LearningError
 from llmagentos.learning.context import Learner
+from llmagentos.learning.watch import is_mixed
 from llmagentos.records.episode import Episode
 
 LearnerName: TypeAlias = Literal[
@@ -68,6 +69,9 @@ policy gradient computes every run. In 5 minutes of GuessTheNumber that was 7 st
 23 steps, to 78 %."""
 PROBE_TASKS, PROBE_SAMPLES = 12, 8
 """Own runs that tell whether reinforcement has anything to start from."""
+NOTHING_TO_BEGIN_WITH = (
+    "Give the environment an expert(task), say in its info['replies'] what can be replied, or choose an easier level."
+)
 LOOKING_SHARE = 0.2
 """Of the minutes that may go into looking for what to learn, and by what."""
 SHORTEST_LOOK = 20.0
@@ -92,7 +96,8 @@ def choose(
 ) -> Choice:
     """Imitate where there is an expert or corrected runs; else reinforce where some runs succeed and some fail.
 
-    Where none succeeds and the right `answers` are known, those are imitated. `probe` may be empty where there are
+    Where none succeeds and the right `answers` are known, those are imitated; where they are not and some runs were
+    rewarded more than others, these are reinforced. `probe` may be empty where there are
     demonstrations. `prompt_share` (0 to 1) of a demonstration's tokens is a prompt
     that all runs have in common: where that is nearly everything it is left out from the beginning. `LearningError`
     says what is missing otherwise.
@@ -109,11 +114,15 @@ def choose(
     if solved == 0 and answers:
         tried = sum(map(len, probe))
         return Choice("imitation", f"none of {tried} own runs succeeded, and the right answers are known to imitate")
+    differ = sum(map(is_mixed, probe))
+    if solved == 0 and differ:
+        found = f"no own run succeeded yet, and in {differ} of {len(probe)} tasks some were rewarded more than others"
+        learner, why = reinforcing(probe)
+        return Choice(learner, f"{found}{why}")
     if solved == 0:
         raise LearningError(
             f"None of {sum(map(len, probe))} own runs of {skill} succeeded, and there is no expert: there is nothing "
-            "to imitate and nothing to reinforce. "
-            + (_unfinished(probe) or "Give the environment an expert(task), or choose an easier level.")
+            "to imitate and nothing to reinforce. " + (_unfinished(probe) or NOTHING_TO_BEGIN_WITH)
         )
     if all(rate == 1 for rate in rates):
         raise LearningError(f"All {sum(map(len, probe))} own runs of {skill} succeeded: there is nothing to learn.")

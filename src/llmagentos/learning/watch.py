@@ -11,6 +11,8 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 
+from llmagentos.records.episode import Episode
+
 FEWEST = 12
 """Steps before anything is said."""
 REWARD_UP, STRICT_FLAT = 0.1, 0.02
@@ -88,6 +90,12 @@ def _unfinished(curve: Curve) -> str:
         f"{share:.1%} of the agent's own runs could not be finished and taught nothing. See what they said: "
         "llmagentos ps --state failed"
     )
+
+
+def is_mixed(group: Sequence[Episode]) -> bool:
+    """Whether a group's rewards are finite and not all alike."""
+    rewards = [episode.reward for episode in group]
+    return len(rewards) > 1 and all(map(math.isfinite, rewards)) and max(rewards) > min(rewards)
 
 
 def is_flat(curve: Curve, window: int) -> bool:

@@ -43,10 +43,11 @@ def react(
 
     `tools` are specifications of the system's tools as JSON. `examples` are worked conversations
     `[observation, reply, observation, reply, ...]`, shown before the first observation. `constrained` keeps the model
-    from saying anything but a well-formed call or words. `brief` is all that an environment's player is told in the
-    place of instructions and tools, where the weights have learned them. `abstain` is an `Abstention` as JSON: what is
-    said to an environment in the place of an unsure reply. `classifier` is the digest of prototypes of requests: what
-    was right for the nearest ones is weighed against the first reply.
+    from saying anything but a well-formed call or words, and without tools anything but the replies that there are.
+    `brief` is all that an environment's player is told in the place of instructions and tools, where the weights have
+    learned them. `abstain` is an `Abstention` as JSON: what is said to an environment in the place of an unsure reply.
+    `classifier` is the digest of prototypes of requests: what was right for the nearest ones is weighed against the
+    first reply.
     """
     own = tuple(msgspec.convert(spec, ToolSpec) for spec in tools)
     if goal:
@@ -80,10 +81,18 @@ def play(
     new = opening(instructions or seen.instructions, everything, examples, first, brief)
     told: tuple[ToolSpec, ...] | None = everything
     observation = seen.text
+    replies = seen.replies if constrained and not everything else ""
     while True:
         forced = expert(observation) if expert else None
-        asked = Generate(new, tools=told, constrained=constrained, forced=forced, abstain=abstain, opinion=opinion)
-        reply = yield from asked
+        reply = yield from Generate(
+            new,
+            tools=told,
+            constrained=constrained,
+            replies=replies,
+            forced=forced,
+            abstain=abstain,
+            opinion=opinion,
+        )
         told = opinion = None
         call = parse_call(reply.text, names).call
         if call is not None and call.name in system:
@@ -94,6 +103,7 @@ def play(
         result = yield from Act(reply.text, call)
         if result.done:
             return reply.text
+        replies = replies and (result.replies or replies)
         observation = result.observation
         new = (Message("tool" if call else "user", observation, outside=True),)
 

@@ -98,7 +98,10 @@ class Generate(SystemCall[Completion]):
     tools: tuple[ToolSpec, ...] | None = None
     """What the model may call from now on, where tools are not only written in the prompt; None changes nothing."""
     constrained: bool = False
-    """Let the model say nothing but a well-formed call of one of the tools, or words."""
+    """Let the model say nothing but a well-formed call of one of the tools, or words; where there is no tool, nothing
+    that is not one of `replies`."""
+    replies: str = ""
+    """A regular expression of all that can be replied; empty for anything."""
     forced: str | None = None
     """When given, nothing is sampled: the text is the reply, recorded as a demonstration."""
     abstain: Abstention | None = None
@@ -130,6 +133,8 @@ class ActResult:
     """The JSON-able part of Gymnasium's info."""
     value: JSON = None
     """The observation itself where it is not text."""
+    replies: str = ""
+    """A regular expression of all that can be replied from here on; empty where nothing new is said about that."""
 
     @property
     def done(self) -> bool:
@@ -156,6 +161,8 @@ class Observation:
     tools: tuple[ToolSpec, ...] = ()
     value: JSON = None
     """The observation itself where it is not text."""
+    replies: str = ""
+    """A regular expression of all that can be replied; empty for anything."""
 
 
 @dataclass(frozen=True)

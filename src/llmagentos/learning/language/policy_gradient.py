@@ -16,7 +16,6 @@ from llmagentos.learning.context import Learning, LearningContext
 from llmagentos.learning.groups import (
     GroupSettings,
     Played,
-    is_mixed,
     learn_in_groups,
     mean_length,
     replayed,
@@ -24,6 +23,7 @@ from llmagentos.learning.groups import (
 )
 from llmagentos.learning.run import LearningRun
 from llmagentos.learning.trainer import from_transcript
+from llmagentos.learning.watch import is_mixed
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.records.episode import Episode
 

@@ -22,9 +22,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from llmagentos.learning.context import Learning, LearningContext
-from llmagentos.learning.groups import GroupSettings, Played, is_mixed, learn_in_groups, replayed, with_replay
+from llmagentos.learning.groups import GroupSettings, Played, learn_in_groups, replayed, with_replay
 from llmagentos.learning.run import LearningRun
 from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer, TrainingSequence, from_transcript
+from llmagentos.learning.watch import is_mixed
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.records.episode import Episode
 

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 import torch
 
 from llmagentos.learning.context import Learning, LearningContext
-from llmagentos.learning.groups import GroupSettings, Played, is_mixed, learn_in_groups, replayed, with_replay
+from llmagentos.learning.groups import GroupSettings, Played, learn_in_groups, replayed, with_replay
 from llmagentos.learning.run import LearningRun
 from llmagentos.learning.trainer import AdapterSettings, from_transcript
+from llmagentos.learning.watch import is_mixed
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.records.episode import Episode
 
@@ -58,9 +59,9 @@ class RejectionSampling:
 
 
 def winners(group: list[Episode], most: int) -> list[Episode]:
-    """The best runs of a mixed group, none that was not rewarded, those with the fewest sampled tokens first."""
+    """The best runs of a mixed group, those with the fewest sampled tokens first."""
     if not is_mixed(group):
         return []
     best = max(episode.reward for episode in group)
-    won = [episode for episode in group if episode.reward == best and best > 0]
+    won = [episode for episode in group if episode.reward == best]
     return sorted(won, key=lambda episode: sum(episode.transcript.trainable))[:most]
