@@ -281,6 +281,22 @@ def test_resumed_run_equals_the_uninterrupted_one(build: Any, store: Any, argume
     assert store.processes.get(handle.id).state == "finished"
 
 
+def test_resumed_run_keeps_to_the_replies_that_were_last_named(build: Any) -> None:
+    task = Task("Counter-v0", 5, options={"turns": 4, "replies": ["first", "second"]})
+    spec = ProcessSpec("react", {"constrained": True}, task=task)
+    hold = Hold("ok", "ok")
+    kernel = build(hold)
+    kernel.submit(spec)
+    hold.crash(kernel)
+    again = build(lambda prompt: "ok")
+    (resumed,) = again.resume()
+    episode = resumed.result(10)
+    grammars = [one.grammar.text for one in episode.transcript.segments if one.grammar is not None]
+    assert grammars == ["first", "second", "second", "second"]
+    requests = again._interpreter._answers._services.engine.requests
+    assert {request.sampling.grammar.text for request in requests} <= {"first", "second"}
+
+
 def test_environment_that_answers_differently_ends_as_unknown(build: Any) -> None:
     interrupted(build, ProcessSpec("react", task=Task("Counter-v0", 1)), environment=lambda task: Stage())
     kernel = build(environment=lambda task: Changed())

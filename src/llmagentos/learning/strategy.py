@@ -69,13 +69,15 @@ policy gradient computes every run. In 5 minutes of GuessTheNumber that was 7 st
 23 steps, to 78 %."""
 PROBE_TASKS, PROBE_SAMPLES = 12, 8
 """Own runs that tell whether reinforcement has anything to start from."""
-NOTHING_TO_BEGIN_WITH = (
-    "Give the environment an expert(task), say in its info['replies'] what can be replied, or choose an easier level."
-)
 LOOKING_SHARE = 0.2
 """Of the minutes that may go into looking for what to learn, and by what."""
 SHORTEST_LOOK = 20.0
 """Seconds that a skill is looked at where the minutes are few."""
+
+NOTHING_TO_BEGIN_WITH = (
+    "Give the environment an expert(task) or a reward for part of the way, choose an easier level, or say in its "
+    "info['replies'] what can be replied, if it does not yet."
+)
 
 
 @dataclass(frozen=True, slots=True)

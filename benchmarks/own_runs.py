@@ -1,0 +1,121 @@
+"""Nobody shows how: what an agent learns from its own rewarded runs alone, by one command.
+
+Run: python benchmarks/own_runs.py [--environment NAME ...] [--seeds N] [--minutes N] [--home FOLDER] [--fresh]
+Prints a table, writes benchmarks/results/own_runs.json; every environment and seed is a unit of some ten minutes.
+
+No expert, no right answers, no examples: a game by its name, a plain Gymnasium environment, and `GridWorld-v0` without
+its expert. Replies are held to what the environment says can be replied (a game's own form of a move, an action space,
+four words), so that some runs succeed by chance. `llmagentos learn` chooses by what, the gate lets the candidate live
+or not; then the release plays tasks of the report split, as the bare model did before, greedily both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import gymnasium
+from measuring import JSON, add_model_options, add_results_options, open_units, spread, tell, unit_home
+
+from llmagentos.agent import Agent
+from llmagentos.agentos import AgentOS
+from llmagentos.config import load_settings
+from llmagentos.demo import success
+from llmagentos.environments.grid_world import GridWorld
+from llmagentos.records.task import Task
+
+UNAIDED = "UnaidedGridWorld-v0"
+PLANS: dict[str, str] = {
+    "GuessTheNumber": "TextGame-v0?name=GuessTheNumber",
+    "Blackjack": "Blackjack-v1?reward_threshold=1",
+    "GridWorld": f"{UNAIDED}?level=1&size=4",
+}
+"""Of Blackjack's hands 43 % are won at best (gymnasium's rules; basic strategy)."""
+FIGURES = ("before", "after")
+
+
+class UnaidedGridWorld(GridWorld):
+    """The same without anybody who knows the way."""
+
+    def __init__(self, **options: JSON) -> None:
+        super().__init__(**options)
+        self.name = self.skill = UNAIDED
+
+    def expert(self, task: Task) -> None:  # type: ignore[override]
+        return None
+
+
+def measure(folder: Path, shared: Path, model: str, settings: JSON) -> JSON:
+    """One environment and seed."""
+    shutil.rmtree(folder, ignore_errors=True)
+    name, seed = PLANS[str(settings["environment"])], int(settings["seed"])
+    with AgentOS(unit_home(folder, shared, settings), model) as system:
+        agent = Agent(system=system)
+        before = played(system, name, int(settings["tasks"]))
+        began = time.monotonic()
+        verdict = agent.learn(name, minutes=float(settings["minutes"]), seed=seed)
+        minutes = (time.monotonic() - began) / 60
+        after = played(system, name, int(settings["tasks"]))
+    shutil.rmtree(folder)
+    tell(f"  {before:.0%} -> {after:.0%} in {minutes:.1f} minutes: {verdict.reason}")
+    found = {"before": before, "after": after, "released": verdict.released, "reason": verdict.reason}
+    return {**found, "minutes": round(minutes, 2)}
+
+
+def played(system: AgentOS, name: str, count: int) -> float:
+    """Strict success of the live release, or of the bare model, on held-out tasks."""
+    cycle = system.cycle
+    env = cycle.players.environment(name)
+    policy = cycle.players.policy(env, system.releases.live())
+    return round(success(cycle.rollouts.play(env.tasks("report", count), policy, labels={"purpose": "report"})), 4)
+
+
+def show(found: dict[str, list[JSON]]) -> JSON:
+    """Print medians over seeds, and return them."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table, concluded = Table("environment", "before", "after", "minutes", "released"), {}
+    for name, units in found.items():
+        one: JSON = {key: spread([unit[key] for unit in units]) for key in (*FIGURES, "minutes")}
+        one |= {"released": sum(unit["released"] for unit in units), "seeds": len(units)}
+        concluded[name] = one
+        shares = [f"{one[key]['median']:.0%} ({one[key]['lowest']:.0%}-{one[key]['highest']:.0%})" for key in FIGURES]
+        table.add_row(name, *shares, f"{one['minutes']['median']:.1f}", f"{one['released']} of {one['seeds']}")
+    Console(width=100).print(table)
+    return concluded
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure what is missing, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--environment", nargs="+", choices=list(PLANS), default=list(PLANS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=6.0, help="of learning")
+    parser.add_argument("--tasks", type=int, default=300, help="held-out tasks")
+    add_model_options(parser)
+    add_results_options(parser, "own_runs")
+    options = parser.parse_args(arguments)
+    shared = load_settings(options.home).home
+    units = open_units(options, "own_runs")
+    if UNAIDED not in gymnasium.registry:
+        gymnasium.register(UNAIDED, entry_point=UnaidedGridWorld)
+    for seed in range(options.seeds):
+        for name in options.environment:
+            settings = {key: getattr(options, key) for key in ("minutes", "tasks", "model")}
+            settings |= {"environment": name, "seed": seed}
+            folder = shared / "benchmarks" / "own_runs" / f"{name}-{seed}"
+            units.measure(f"{name}, seed {seed}", settings, partial(measure, folder, shared, options.model, settings))
+    found: dict[str, list[JSON]] = {}
+    for unit_name, unit in units.results.items():
+        found.setdefault(unit_name.partition(", seed")[0], []).append(unit)
+    units.write(concluded=show(found))
+    print(f"written to {options.results}")
+
+
+if __name__ == "__main__":
+    main()
