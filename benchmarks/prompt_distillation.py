@@ -12,6 +12,7 @@ for all tasks as one batch, with what runs share computed once for both.
 
 from __future__ import annotations
 
+import re
 import statistics
 import time
 from dataclasses import replace
@@ -79,6 +80,11 @@ def told_tokens(runs: list[Episode]) -> float:
     return statistics.mean(run.transcript.trainable.index(True) for run in runs if any(run.transcript.trainable))
 
 
+def shown(skill: str) -> str:
+    """A skill's name without the folders of a file that it was learned from."""
+    return re.sub(r"(?<=data=)[^&]*/", "", skill)
+
+
 def _tell(event: Progress) -> None:
     if event.done == event.total or event.done % 20 == 0:
         tell(f"  {event.stage}: {event.done:.0f} of {event.total:.0f} {event.metrics.get('development_strict', '')}")
@@ -111,7 +117,9 @@ def main(arguments: list[str] | None = None) -> None:
         live = system.releases.live()
     settings = {"release": live.id, "tasks": options.tasks, "minutes": MINUTES}
     found = {
-        skill: units.measure(skill, settings, partial(distil, options.home, skill, options.tasks, MINUTES))
+        shown(skill): units.measure(
+            shown(skill), settings, partial(distil, options.home, skill, options.tasks, MINUTES)
+        )
         for skill in options.skill or live.skills
     }
     units.write()

@@ -95,7 +95,11 @@ BUILT_IN: tuple[EnvironmentEntry, ...] = (
         "TextGame-v0",
         "a single-player game of TextArena, won or lost by its own rules",
         "llmagentos.environments.text_game:TextGame",
-        {"name": "a game, such as GuessTheNumber or TowerOfHanoi", "...": "the game's own settings"},
+        {
+            "name": "a game, such as GuessTheNumber or TowerOfHanoi",
+            "replies": "a regular expression of its moves, where the game's own is not the right one",
+            "...": "the game's own settings",
+        },
         extra="games",
     ),
     EnvironmentEntry(

@@ -90,7 +90,7 @@ class Stage:
 
     def _replies(self, info: Mapping[str, Any]) -> str:
         """What can be replied by `info`, as a regular expression; empty where it does not say."""
-        said = info.get(REPLIES) or ""
+        said = info.get(REPLIES, "")
         if not isinstance(said, str):
             said = self._guard("listed the replies that there are", lambda: "|".join(map(re.escape, said)))
         try:
