@@ -17,7 +17,7 @@ from textwrap import fill
 from measuring import JSON, RESULTS, spread
 
 STAGES = ("zero-shot", "few-shot", "imitation", "+ rejection-sampling", "+ policy-gradient", "+ dpo")
-NAMES = ("skill", "machine", "what", "how", "after", "by", "at", "date", "faster peer", "released")
+NAMES = ("environment", "skill", "machine", "what", "how", "after", "by", "at", "date", "faster peer", "released")
 """Columns that hold words."""
 FRONT = """# Figures
 
