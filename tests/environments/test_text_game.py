@@ -103,8 +103,8 @@ def test_one_foul_made_good_wins_leniently_and_two_lose() -> None:
     assert "invalid move" in seen
     info: dict[str, Any] = {}
     for move in HANOI:
-        *_, info = env.step(move)
-    assert info == {"success": False, "lenient": True}
+        _, reward, *_, info = env.step(move)
+    assert (reward, info) == (0.5, {"success": False, "lenient": True}), "a clean win is worth more"
     begun(env)
     env.step("nothing")
     _, reward, done, _, info = env.step("nothing")

@@ -11,6 +11,7 @@ import torch
 
 from llmagentos.errors import LearningError
 from llmagentos.learning.context import Briefing, Corrected, Learner, LearningContext, Practice, Score
+from llmagentos.learning.groups import GroupSettings
 from llmagentos.learning.language.dagger import Dagger, DaggerSettings
 from llmagentos.learning.language.grpo import Grpo, GrpoSettings, advantages
 from llmagentos.learning.language.imitation import Imitation, ImitationSettings, fitting, for_few
@@ -529,6 +530,11 @@ def test_a_step_does_not_wait_for_mixed_groups_for_ever(workshop: Any, own_run: 
 
     workshop.run(policy_gradient(1, mixed=1.0, rounds=3), workshop.context(practice=practice))
     assert len(asked_for) == 3
+
+
+@pytest.mark.parametrize(("runs", "weight"), [(2, 0.125), (8, 0.5), (40, 0.5)])
+def test_replay_weighs_as_much_as_what_teaches(runs: int, weight: float) -> None:
+    assert GroupSettings(tasks=2, samples=4, replay_weight=0.5).beside(runs) == weight
 
 
 def test_group_with_a_reward_that_is_no_number_is_skipped(workshop: Any, own_run: Callable[..., Episode]) -> None:

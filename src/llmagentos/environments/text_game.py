@@ -30,6 +30,9 @@ NAME = "TextGame-v0"
 MOST_CHARACTERS = 4_000
 """A longer reply is cut before it reaches the game."""
 
+MADE_GOOD = 0.5
+"""Of the game's reward after an invalid move that was made good: a clean game is worth more, as it is to who judges."""
+
 _READING = ("compile", "search", "match", "fullmatch", "findall", "finditer")
 _EVALUATES = re.compile(r"\b(?:eval|exec|parse_expr|sympify)\(")
 _DICE = threading.RLock()
@@ -81,7 +84,8 @@ class TextGame(LanguageEnvironment):
         reward = min(1.0, max(0.0, float((rewards or {}).get(0, 0.0))))
         foul = bool(infos.get(0, {}).get("invalid_move", False))
         won = reward == 1.0 and not foul
-        return "", 0.0 if foul else reward, True, False, {"success": won and self._clean, "lenient": won}
+        given = 0.0 if foul else reward if self._clean else reward * MADE_GOOD
+        return "", given, True, False, {"success": won and self._clean, "lenient": won}
 
     def _heard(self) -> list[tuple[str, str]]:
         """Kind and text of everything said since the last turn, each line without needless space."""

@@ -72,6 +72,11 @@ class GroupSettings:
     evaluate_every: int = 0
     """Steps between evaluations on the development split; 0 leaves them out."""
 
+    def beside(self, runs: int) -> float:
+        """Weight of replay beside a loss that is a sum over `runs` that teach, divided by all that were asked for:
+        where few do, what is kept must not drown them."""
+        return self.replay_weight * min(1.0, runs / (self.tasks * self.samples))
+
 
 @dataclass(frozen=True, slots=True)
 class Played:

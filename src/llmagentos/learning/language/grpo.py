@@ -78,7 +78,7 @@ class Grpo:
                 losses.append(-gains.sum() / (max(1, len(gains)) if by_spread else constant))
                 clipped += cut / len(lessons)
             loss = torch.stack(losses).sum() / (settings.tasks * settings.samples)
-            run.trainer.backward(with_replay(loss, logprobs[len(runs) :], settings.replay_weight, metrics))
+            run.trainer.backward(with_replay(loss, logprobs[len(runs) :], settings.beside(len(runs)), metrics))
             metrics["gradient_norm"] = run.trainer.step(run.factor(floor=0.3))
             metrics["clipped"] = clipped
         return metrics

@@ -53,7 +53,7 @@ class PolicyGradient:
         weighted = [-advantage * part.sum() for (_, advantage), part in zip(lessons, logprobs, strict=False)]
         loss = torch.stack(weighted).sum() / (settings.tasks * settings.samples) / mean_length(runs)
         metrics: dict[str, float] = {}
-        run.trainer.backward(with_replay(loss, logprobs[len(runs) :], settings.replay_weight, metrics))
+        run.trainer.backward(with_replay(loss, logprobs[len(runs) :], settings.beside(len(runs)), metrics))
         metrics["gradient_norm"] = run.trainer.step(run.factor(floor=0.3))
         return metrics
 
