@@ -67,6 +67,7 @@ def test_nothing_worth_learning_is_said(system: AgentOS, monkeypatch: pytest.Mon
     Agent(system=system).run(DRILLS, tasks=1, sampling=Sampling(4))
     monkeypatch.setattr("llmagentos.autonomy.LOOKED_AT", 2)
     monkeypatch.setattr(Drills, "right_answer", lambda self, task: None)
+    monkeypatch.setattr("llmagentos.learning.prospects.is_mixed", lambda group: False)
     account = Autonomy(system.cycle, lambda event: None).learn(10)
     assert account.chosen is None
     assert "Nothing was changed. r0 stays live." in str(account)
