@@ -156,7 +156,8 @@ def move_form(game: Any) -> str:
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and isinstance(node.func.value, ast.Name)
-        and (node.func.value.id, node.func.attr in _READING) == ("re", True)
+        and node.func.value.id == "re"
+        and node.func.attr in _READING
         and node.args
         and isinstance(node.args[0], ast.Constant)
         and isinstance(node.args[0].value, str)
