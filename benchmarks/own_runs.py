@@ -24,7 +24,6 @@ from measuring import JSON, add_model_options, add_results_options, open_units, 
 from llmagentos.agent import Agent
 from llmagentos.agentos import AgentOS
 from llmagentos.config import load_settings
-from llmagentos.demo import success
 from llmagentos.environments.grid_world import GridWorld
 from llmagentos.records.task import Task
 
@@ -55,23 +54,20 @@ def measure(folder: Path, shared: Path, model: str, settings: JSON) -> JSON:
     name, seed = PLANS[str(settings["environment"])], int(settings["seed"])
     with AgentOS(unit_home(folder, shared, settings), model) as system:
         agent = Agent(system=system)
-        before = played(system, name, int(settings["tasks"]))
+        before = successful(system, name, int(settings["tasks"]))
         began = time.monotonic()
         verdict = agent.learn(name, minutes=float(settings["minutes"]), seed=seed)
         minutes = (time.monotonic() - began) / 60
-        after = played(system, name, int(settings["tasks"]))
+        after = successful(system, name, int(settings["tasks"]))
     shutil.rmtree(folder)
     tell(f"  {before:.0%} -> {after:.0%} in {minutes:.1f} minutes: {verdict.reason}")
     found = {"before": before, "after": after, "released": verdict.released, "reason": verdict.reason}
     return {**found, "minutes": round(minutes, 2)}
 
 
-def played(system: AgentOS, name: str, count: int) -> float:
+def successful(system: AgentOS, name: str, count: int) -> float:
     """Strict success of the live release, or of the bare model, on held-out tasks."""
-    cycle = system.cycle
-    env = cycle.players.environment(name)
-    policy = cycle.players.policy(env, system.releases.live())
-    return round(success(cycle.rollouts.play(env.tasks("report", count), policy, labels={"purpose": "report"})), 4)
+    return round(system.cycle.evaluate(name, tasks=count).score.strict.estimate, 4)
 
 
 def show(found: dict[str, list[JSON]]) -> JSON:

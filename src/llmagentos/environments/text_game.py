@@ -18,6 +18,7 @@ import textwrap
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 from llmagentos.environments.adapter import split_seed
@@ -48,7 +49,8 @@ class TextGame(LanguageEnvironment):
         super().__init__(NAME)
         self._options = options
         self._game = make_game({key: value for key, value in options.items() if key != "replies"})
-        self._replies = str(options.get("replies", move_form(self._game)))
+        kind: Any = type(self._game)
+        self._replies = str(options["replies"]) if "replies" in options else move_form(kind)
         self._random: Any = None
         self._running = self._clean = False
 
@@ -144,10 +146,11 @@ def make_game(options: dict[str, JSON]) -> Any:
     return game
 
 
-def move_form(game: Any) -> str:
+@lru_cache
+def move_form(game: type) -> str:
     """The regular expression by which a game reads a move in brackets; empty where it has none, or several."""
     try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(type(game))))
+        tree = ast.parse(textwrap.dedent(inspect.getsource(game)))
     except (OSError, TypeError, SyntaxError):
         return ""
     found = {

@@ -99,10 +99,9 @@ def choose(
     """Imitate where there is an expert or corrected runs; else reinforce where some runs succeed and some fail.
 
     Where none succeeds and the right `answers` are known, those are imitated; where they are not and some runs were
-    rewarded more than others, these are reinforced. `probe` may be empty where there are
-    demonstrations. `prompt_share` (0 to 1) of a demonstration's tokens is a prompt
-    that all runs have in common: where that is nearly everything it is left out from the beginning. `LearningError`
-    says what is missing otherwise.
+    rewarded more than others, these are reinforced. `probe` may be empty where there are demonstrations. `prompt_share`
+    (0 to 1) of a demonstration's tokens is a prompt that all runs have in common: where that is nearly everything it is
+    left out from the beginning. `LearningError` says what is missing otherwise.
     """
     if demonstrations and prompt_share >= MOSTLY_PROMPT:
         reason = (

@@ -1,6 +1,7 @@
 """Watching a learner from rewards: whether it still rises, and whether it rises for the wrong reason.
 
-In: what each step measured of the agent's own runs. Out: warnings in words, and whether the curve is flat.
+In: what each step measured of the agent's own runs, and groups of them. Out: warnings in words, whether the curve is
+flat, and whether a group says which of its runs was better.
 It does not know how anything is learned. What goes wrong is described in "Defining and characterizing reward hacking"
 (arXiv 2209.13085): the reward rises, what it stands for does not.
 """
