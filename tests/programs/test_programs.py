@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from llmagentos.errors import ConfigError, NotFoundError
+from llmagentos.errors import ConfigError, EnvironmentFault, NotFoundError
 from llmagentos.programs.chat import chat
 from llmagentos.programs.demonstrate import demonstrate
 from llmagentos.programs.opening import opening
@@ -82,6 +82,19 @@ def test_react_keeps_to_the_replies_that_there_are_where_it_is_constrained_and_h
     with_tools = [Observation("hi", tools=(REFUND,), replies="go|stay"), said("go"), later, said("stay")]
     calls, _ = drive(react(constrained=True), with_tools)
     assert {call.replies for call in calls if isinstance(call, Generate)} == {""}
+
+
+def test_an_expert_says_what_an_agent_there_could_say() -> None:
+    later = ActResult("more", 0.0, False, False, replies="stay")
+    told = [Observation("hi", replies="go|stay"), said("go"), later]
+    with pytest.raises(EnvironmentFault, match=r"'run', which is none of the replies that there are: go\|stay"):
+        drive(demonstrate(lambda observation: "run"), told)
+    with pytest.raises(EnvironmentFault, match="'go', which is none of the replies that there are: stay"):
+        drive(demonstrate(lambda observation: "go"), told)
+    calls, _ = drive(
+        demonstrate(lambda observation: "go"), [Observation("hi", tools=(REFUND,), replies="stay"), said("go")]
+    )
+    assert calls[-1] == Act("go"), "with tools an agent is held to their calls"
 
 
 def test_react_acts_with_the_whole_reply_and_names_the_call() -> None:

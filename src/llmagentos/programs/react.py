@@ -6,11 +6,13 @@ It does not know what the tools do, nor who reads its words.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import msgspec
 
+from llmagentos.errors import EnvironmentFault
 from llmagentos.programs.opening import opening
 from llmagentos.programs.parsing import parse_call
 from llmagentos.records.calls import (
@@ -81,14 +83,16 @@ def play(
     new = opening(instructions or seen.instructions, everything, examples, first, brief)
     told: tuple[ToolSpec, ...] | None = everything
     observation = seen.text
-    replies = seen.replies if constrained and not everything else ""
+    replies = seen.replies if not everything else ""
     while True:
         forced = expert(observation) if expert else None
+        if forced is not None:
+            _check_sayable(forced, replies)
         reply = yield from Generate(
             new,
             tools=told,
             constrained=constrained,
-            replies=replies,
+            replies=replies if constrained else "",
             forced=forced,
             abstain=abstain,
             opinion=opinion,
@@ -106,6 +110,15 @@ def play(
         replies = replies and (result.replies or replies)
         observation = result.observation
         new = (Message("tool" if call else "user", observation, outside=True),)
+
+
+def _check_sayable(said: str, replies: str) -> None:
+    """`EnvironmentFault` where an expert says what no agent there can say: it could never be learned."""
+    if replies and not re.fullmatch(replies, said):
+        raise EnvironmentFault(
+            f"The expert says {said[:80]!r}, which is none of the replies that there are: {replies[:80]}. Let it give "
+            "one of them, or let info['replies'] of the environment allow what it says."
+        )
 
 
 def _reach(
