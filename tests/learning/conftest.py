@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from learners import Bandit
 
 from llmagentos.learning.checkpoints import FileCheckpoint
 from llmagentos.learning.context import Learner, LearningContext, Score
-from llmagentos.models.adapters import FusedAdapter, from_peft, read_adapter
+from llmagentos.models.adapters import FusedAdapter, from_peft, new_adapter, read_adapter
 from llmagentos.models.decoder import Decoder
 from llmagentos.records.episode import Episode
 from llmagentos.records.progress import Progress
@@ -144,3 +145,14 @@ def marker() -> int:
 @pytest.fixture
 def clock() -> type[Clock]:
     return Clock
+
+
+@pytest.fixture
+def bandit(workshop: Any, own_run: Callable[..., Episode], marker: int) -> Bandit:
+    return Bandit(workshop, own_run, marker)
+
+
+@pytest.fixture
+def adapter(workshop: Any) -> FusedAdapter:
+    """What learning starts from where it cannot start from nothing."""
+    return new_adapter(workshop.decoder.config, 2, 4.0, seed=5)
