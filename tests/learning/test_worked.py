@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from llmagentos.agentos import AgentOS
@@ -55,9 +56,26 @@ def test_openings_are_what_a_run_is_given_first_and_leave_out_what_cannot_begin(
     broken = {tasks[1].seed}
     assert len(openings(env, tasks, renderer)) == 3
     broken = {task.seed for task in tasks}
-    with pytest.raises(LearningError, match=r"None of 4 tasks.*OSError: no shop today"):
+    with pytest.raises(LearningError, match=r"None of 4 tasks.*raised OSError when it was reset: no shop today\. Mend"):
         openings(env, tasks, renderer)
     assert openings(env, [], renderer) == []
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_tools_may_be_told_in_json_and_as_chat_apis_have_them(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, inside: bool
+) -> None:
+    env, renderer = SupportDesk(), Renderer(tiny_model)
+    tasks, reset = env.tasks("train", 2), env.reset
+    specified = openings(env, tasks, renderer)
+
+    def plainly(*, seed: int | None = None, options: Any = None) -> Any:
+        text, info = reset(seed=seed, options=options)
+        tools = [msgspec.to_builtins(tool) for tool in info["tools"]]
+        return text, {**info, "tools": [{"type": "function", "function": one} for one in tools] if inside else tools}
+
+    monkeypatch.setattr(env, "reset", plainly)
+    assert openings(env, tasks, renderer) == specified
 
 
 def walked(env: GridWorld, rollouts: Rollouts, moves: list[str], renderer: Renderer) -> tuple[Episode, list[Corrected]]:

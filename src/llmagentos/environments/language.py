@@ -35,12 +35,12 @@ class LanguageEnvironment(gymnasium.Env[str, str]):
     An action is the agent's whole reply. Where the environment has tools, a reply that is exactly one JSON
     object `{"tool": {"argument": value}}` is a call; anything else is a message to the person.
 
-    `reset(seed, options)` returns the first observation and info with `instructions` (text) and `tools` (a tuple
-    of `ToolSpec`), and may have `replies`: all that can be replied, as a regular expression or as a list. An agent says
-    nothing else then, so that it comes across what is rewarded by itself; `step` may tell them anew in its info. The
-    options are the task's own with `split` added (see `records.task.reset_options`), and without a split the task is
-    one of `train`. `step` returns Gymnasium's five; when the episode ends, info has `success` (strict) and `lenient`,
-    both bool.
+    `reset(seed, options)` returns the first observation and info with `instructions` (text) and `tools` (each a
+    `ToolSpec`, the same in JSON, or as chat APIs have it, inside `function`), and may have `replies`: all that can
+    be replied, as a regular expression or as a list. An agent says nothing else then, so that it comes across what
+    is rewarded by itself; `step` may tell them anew in its info. The options are the task's own with `split` added
+    (see `records.task.reset_options`), and without a split the task is one of `train`. `step` returns Gymnasium's
+    five; when the episode ends, info has `success` (strict) and `lenient`, both bool.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 (Gymnasium's own declaration)

@@ -46,7 +46,7 @@ class Stage:
                 f"{task.environment}: reset() must return (observation, info), got {_brief(answer)}."
             )
         raw, info = answer
-        tools = self._guard("described its tools", lambda: msgspec.convert(info.get("tools", ()), tuple[ToolSpec, ...]))
+        tools = self._guard("described its tools", lambda: tuple(_tool(one) for one in info.get("tools", ())))
         self.tool_names = tuple(tool.name for tool in tools)
         text, value = self._read(raw)
         return Observation(text, str(info.get("instructions", "")), tools, value, self._replies(info))
@@ -133,6 +133,12 @@ def _json_part(info: Mapping[str, Any]) -> dict[str, JSON]:
         except (TypeError, ValueError):
             continue  # the record promises only the JSON-able part of info
     return part
+
+
+def _tool(said: Any) -> ToolSpec:
+    """A tool as a `ToolSpec`, as the same in JSON, or as chat APIs have it, inside `function`."""
+    inside = isinstance(said, Mapping) and said.get("type") == "function"
+    return msgspec.convert(said["function"] if inside else said, ToolSpec)
 
 
 def _brief(value: object) -> str:

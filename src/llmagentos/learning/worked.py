@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
-from llmagentos.errors import LearningError
+from llmagentos.errors import EnvironmentFault, LearningError
 from llmagentos.kernel.rollouts import Rollouts
+from llmagentos.kernel.stage import Stage
 from llmagentos.learning.context import Corrected
 from llmagentos.models.engine import ChatRenderer
 from llmagentos.models.rendering import Renderer
@@ -106,13 +107,13 @@ def openings(
     for task in tasks:
         try:
             segments = _opening(env, task, renderer, brief)
-        except Exception as problem:  # noqa: BLE001 (the environment's own code may raise anything)
-            fault = fault or f"{type(problem).__name__}: {problem}"
+        except EnvironmentFault as problem:
+            fault = fault or str(problem).rstrip(".")
         else:
             found.append(tuple(token for segment in segments for token in segment.tokens))
     if not found and tasks:
         raise LearningError(
-            f"None of {len(tasks)} tasks of {env.skill} could be begun. The first one said: {fault} Mend the "
+            f"None of {len(tasks)} tasks of {env.skill} could be begun. The first one said: {fault}. Mend the "
             "environment and start the same command again."
         )
     return found
@@ -170,9 +171,9 @@ def corrected_runs(env: LanguageEnvironment, episode: Episode, renderer: Rendere
 
 
 def _opening(env: LanguageEnvironment, task: Task, renderer: ChatRenderer, brief: str) -> tuple[Segment, ...]:
-    seen, info = env.reset(seed=task.seed, options=reset_options(task))
-    first = Message("user", seen, outside=True)
-    return renderer.render(opening(info.get("instructions", ""), info.get("tools", ()), (), first, brief), first=True)
+    seen = Stage(task, lambda _: env).observe()
+    first = Message("user", seen.text, outside=True)
+    return renderer.render(opening(seen.instructions, seen.tools, (), first, brief), first=True)
 
 
 def _observation(env: LanguageEnvironment, task: Task) -> str:
