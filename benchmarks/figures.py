@@ -98,8 +98,9 @@ def skills() -> str:
         "Each learner in the right half goes on from the imitated adapter, for 2.5 minutes (5 in games). Games are "
         "imitated from a player that knows the form of a move and nothing else. Targets: CLINC150 90 %, calls of "
         "functions 50 %, games 30 points over imitation by own runs. On the Xeon with AVX-512 VNNI CLINC150 was "
-        "learned before there was a second opinion on replies. All own runs but those on the EPYC with AVX-512 VNNI "
-        "were before practice waited for enough to learn from, and moves in games before they were held to their form."
+        "learned before there was a second opinion on replies. All own runs but those on the EPYC with AVX-512 VNNI, "
+        "and those of SupportDesk and RESTAURANTS-8K on the Xeon with AMX, were before practice waited for enough to "
+        "learn from, and moves in games before they were held to their form."
     )
     head = ["skill", "machine", "seeds", *STAGES]
     return section("What is learned (%)", "skills.py", text, table(head, rows))
