@@ -592,6 +592,15 @@ def test_world_that_raises_in_mid_episode_is_told_and_every_run_is_kept(
     assert system.releases.candidates() == []
 
 
+def test_expert_that_is_rewarded_where_nothing_says_success_is_told_what_is_missing(
+    system: AgentOS, cycle: Cycle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Saying.step
+    monkeypatch.setattr(Saying, "step", lambda self, action: (*step(self, action)[:4], {}))
+    with pytest.raises(LearningError, match=r"no success\. It was rewarded with 1: say info\['success'\]"):
+        cycle.learn(DOOR, minutes=5)
+
+
 def test_too_few_tasks_for_a_verdict_are_told_before_anything_is_learned(
     system: AgentOS, cycle: Cycle, tmp_path: Path
 ) -> None:

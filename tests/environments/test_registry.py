@@ -15,6 +15,7 @@ from gymnasium import spaces
 
 import llmagentos.environments  # noqa: F401 (registers the built-in environments)
 from llmagentos.environments.adapter import TimeLimited, action_form, read_action
+from llmagentos.environments.free_text import FreeText
 from llmagentos.environments.language import LanguageEnvironment
 from llmagentos.environments.registry import BUILT_IN, describe, make, names
 from llmagentos.errors import ConfigError, EnvironmentFault, NotFoundError
@@ -90,6 +91,7 @@ def test_importing_the_package_does_not_load_gymnasium() -> None:
         (spaces.MultiDiscrete([2, 11]), ["[1, 10]"], ["[2, 10]", "[1, 11]"]),
         (spaces.Box(-1, 1, (2,)), ["[-0.5, 1]", "[0.125, -1]"], ["[0.5]", "0.5, 1"]),
         (spaces.Box(0, 9, (1,), dtype=np.int64), ["[7]"], ["[7.5]", "7"]),
+        (spaces.Text(5, charset="ab -]^\\"), ["a b", "]-^\\", "b"], ["", "c", "ababab", "a\nb"]),
     ],
 )
 def test_form_of_actions_is_what_is_read_as_exact(space: Any, actions: list[str], others: list[str]) -> None:
@@ -100,8 +102,8 @@ def test_form_of_actions_is_what_is_read_as_exact(space: Any, actions: list[str]
     assert not [one for one in others if re.fullmatch(form, one)]
 
 
-@pytest.mark.parametrize("space", [spaces.Text(9), spaces.Box(0, 1, (100,))])
-def test_text_and_very_long_actions_have_no_form(space: Any) -> None:
+@pytest.mark.parametrize("space", [FreeText(), spaces.Text(900), spaces.Box(0, 1, (100,))])
+def test_free_text_and_very_long_actions_have_no_form(space: Any) -> None:
     assert action_form(space) == ""
 
 
@@ -283,6 +285,25 @@ def test_success_of_a_plain_environment_is_said_in_its_name() -> None:
     for name in ("CartPole-v1?reward_threshold=much", "Drills-v0?reward_threshold=1"):
         with pytest.raises(ConfigError, match="reward_threshold"):
             make(name)
+
+
+def test_plain_environment_of_texts_tells_its_own_instructions_and_tools(tmp_path: Path) -> None:
+    words = (
+        PLAIN_FILE.replace("spaces.Discrete(100)", "spaces.Text(20)")
+        .replace("spaces.Discrete(2)", "spaces.Text(4, charset='evnod')")
+        .replace("return self.number, {}", "return str(self.number), {'instructions': 'Say it.', 'tools': TOOLS}")
+        .replace("action == self.number % 2", "action == ['even', 'odd'][self.number % 2]")
+        .replace("Parity-v0", "Words-v0")
+    )
+    file = tmp_path / "words.py"
+    file.write_text("TOOLS = [{'name': 'halve'}]\n" + words)
+    env = make(f"{file}:Words-v0")
+    number, info = env.reset(seed=0)
+    assert info["instructions"] == "Say it.\nReply with at most 4 characters."
+    assert info["tools"] == [{"name": "halve"}]
+    assert re.fullmatch(info["replies"], "even")
+    assert env.step("oddly")[0] == "error: Reply with at most 4 characters."
+    assert env.step("odd" if int(number) % 2 else "even")[2]
 
 
 def test_plain_environment_is_given_the_tokens_of_its_actions_and_bounded_runs() -> None:

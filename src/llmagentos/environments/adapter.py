@@ -33,6 +33,8 @@ READ_CHARACTERS = 2000
 
 MOST_LISTED, MOST_NUMBERS = 512, 64
 """Numbers that an action's form lists one by one, and numbers of one action that has a form at all."""
+LONGEST_FORM = 256
+"""Characters of a text that still has a form."""
 _WHOLE = "-?[0-9]{1,9}"
 _FRACTION = r"-?[0-9]{1,6}(\.[0-9]{1,3})?"
 
@@ -66,7 +68,9 @@ class AdaptedEnvironment(LanguageEnvironment):
         number = seed if seed is not None else int(self.np_random.integers(2**31))
         observation, info = self._inner.reset(seed=split_seed(split, number), options=chosen or None)
         self._running, self._total, self._well_formed = True, 0.0, True
-        told = {"instructions": self._words, "tools": (), "replies": info.get("replies", self._replies)}
+        instructions = "\n".join(filter(None, (info.get("instructions", ""), self._words)))
+        tools = info.get("tools", ()) if isinstance(self._inner.action_space, FreeText | spaces.Text) else ()
+        told = {"instructions": instructions, "tools": tools, "replies": info.get("replies", self._replies)}
         return observation_text(observation), told
 
     def step(self, action: str) -> StepResult:
@@ -74,7 +78,7 @@ class AdaptedEnvironment(LanguageEnvironment):
         value, exact = read_action(self._inner.action_space, text)
         self._well_formed &= exact
         if value is None:
-            return f"error: {self._words}", 0.0, False, False, {}
+            return f"error: {self._words or 'This is not in the action space.'}", 0.0, False, False, {}
         observation, reward, terminated, truncated, info = self._inner.step(value)
         self._total += float(reward)
         result: dict[str, Any] = {"replies": info["replies"]} if "replies" in info else {}
@@ -163,6 +167,8 @@ def action_words(space: spaces.Space[Any]) -> str:
     if isinstance(space, spaces.Box):
         size, low, high = int(np.prod(space.shape)), float(space.low.min()), float(space.high.max())
         return f"Reply with {size} number{'s' * (size > 1)} from {low:g} to {high:g} in a JSON list."
+    if isinstance(space, spaces.Text) and space.max_length <= LONGEST_FORM:
+        return f"Reply with at most {space.max_length} characters."
     if isinstance(space, FreeText | spaces.Text):
         return ""
     raise ConfigError(
@@ -172,9 +178,12 @@ def action_words(space: spaces.Space[Any]) -> str:
 
 
 def action_form(space: spaces.Space[Any]) -> str:
-    """A regular expression of the actions of `space` as `action_words` asks for them; empty for any text."""
+    """A regular expression of the actions of `space` as `action_words` asks for them; empty for any text, and for what
+    is too long for a form."""
     if isinstance(space, spaces.Discrete):
         return _numbers(int(space.start), int(space.n))
+    if isinstance(space, spaces.Text):
+        return _letters(space) if space.max_length <= LONGEST_FORM else ""
     size = int(np.prod(space.shape or ()))
     if isinstance(space, spaces.MultiBinary):
         each = ["[01]"] * size
@@ -191,6 +200,12 @@ def action_form(space: spaces.Space[Any]) -> str:
 def _numbers(start: int, count: int) -> str:
     """Of so many whole numbers from `start` on."""
     return "|".join(map(str, range(start, start + count))) if count <= MOST_LISTED else _WHOLE
+
+
+def _letters(space: spaces.Text) -> str:
+    """Of as many characters of the space's own as it takes."""
+    each = "".join(one if one.isalnum() else f"\\u{ord(one):04x}" for one in space.characters if ord(one) < 1 << 16)
+    return f"[{each}]{{{space.min_length},{space.max_length}}}"
 
 
 def reply_tokens(space: spaces.Space[Any]) -> int:

@@ -332,6 +332,8 @@ def _won(runs: Sequence[Episode]) -> list[Transcript]:
 def _failed_expert(skill: str, played: Sequence[Episode]) -> str:
     first = next((run for run in played if run.error), played[0])
     why = first.error or f"task seed {first.task.seed} was played to its end and is no success."
+    if not first.error and first.reward > 0:
+        why += f" It was rewarded with {first.reward:g}: say info['success'] where an episode ends."
     return (
         f"None of {len(played)} runs of the expert of {skill} succeeded. The first one said: {why} "
         "Mend expert(task) or right_answer(task), or learn from own runs: "
