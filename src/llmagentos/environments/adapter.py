@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias, TypeGuard
 
 import gymnasium
 import numpy as np
@@ -38,6 +38,7 @@ LONGEST_FORM = 256
 _WHOLE = "-?[0-9]{1,9}"
 _FRACTION = r"-?[0-9]{1,6}(\.[0-9]{1,3})?"
 
+Texts: TypeAlias = FreeText | spaces.Text
 _INTEGER = re.compile(r"-?\d{1,18}")
 
 
@@ -69,7 +70,7 @@ class AdaptedEnvironment(LanguageEnvironment):
         observation, info = self._inner.reset(seed=split_seed(split, number), options=chosen or None)
         self._running, self._total, self._well_formed = True, 0.0, True
         instructions = "\n".join(filter(None, (info.get("instructions", ""), self._words)))
-        tools = info.get("tools", ()) if isinstance(self._inner.action_space, FreeText | spaces.Text) else ()
+        tools = info.get("tools", ()) if isinstance(self._inner.action_space, Texts) else ()
         told = {"instructions": instructions, "tools": tools, "replies": info.get("replies", self._replies)}
         return observation_text(observation), told
 
@@ -167,10 +168,8 @@ def action_words(space: spaces.Space[Any]) -> str:
     if isinstance(space, spaces.Box):
         size, low, high = int(np.prod(space.shape)), float(space.low.min()), float(space.high.max())
         return f"Reply with {size} number{'s' * (size > 1)} from {low:g} to {high:g} in a JSON list."
-    if isinstance(space, spaces.Text) and space.max_length <= LONGEST_FORM:
-        return f"Reply with at most {space.max_length} characters."
-    if isinstance(space, FreeText | spaces.Text):
-        return ""
+    if isinstance(space, Texts):
+        return f"Reply with at most {space.max_length} characters." if _short(space) else ""
     raise ConfigError(
         f"Actions of the space {type(space).__name__} cannot be written as text. "
         "Use Discrete, MultiDiscrete, MultiBinary, Box or FreeText, or derive from LanguageEnvironment."
@@ -182,8 +181,8 @@ def action_form(space: spaces.Space[Any]) -> str:
     is too long for a form."""
     if isinstance(space, spaces.Discrete):
         return _numbers(int(space.start), int(space.n))
-    if isinstance(space, spaces.Text):
-        return _letters(space) if space.max_length <= LONGEST_FORM else ""
+    if isinstance(space, Texts):
+        return _letters(space) if _short(space) else ""
     size = int(np.prod(space.shape or ()))
     if isinstance(space, spaces.MultiBinary):
         each = ["[01]"] * size
@@ -202,6 +201,11 @@ def _numbers(start: int, count: int) -> str:
     return "|".join(map(str, range(start, start + count))) if count <= MOST_LISTED else _WHOLE
 
 
+def _short(space: Texts) -> TypeGuard[spaces.Text]:
+    """Whether a text has so few characters that it has a form."""
+    return isinstance(space, spaces.Text) and space.max_length <= LONGEST_FORM
+
+
 def _letters(space: spaces.Text) -> str:
     """Of as many characters of the space's own as it takes."""
     each = "".join(one if one.isalnum() else f"\\u{ord(one):04x}" for one in space.characters if ord(one) < 1 << 16)
@@ -210,14 +214,14 @@ def _letters(space: spaces.Text) -> str:
 
 def reply_tokens(space: spaces.Space[Any]) -> int:
     """Tokens that an action written as text takes, with a few words around it."""
-    if isinstance(space, FreeText | spaces.Text):
+    if isinstance(space, Texts):
         return LanguageEnvironment.reply_tokens
     return FEW_WORDS + TOKENS_A_NUMBER * int(np.prod(space.shape or ()))
 
 
 def read_action(space: spaces.Space[Any], text: str) -> tuple[Any, bool]:
     """The action in `text` and whether it was written exactly; None when there is none in the space."""
-    if isinstance(space, FreeText | spaces.Text):
+    if isinstance(space, Texts):
         return (text, True) if space.contains(text) else (None, False)
     body = text.strip()
     if isinstance(space, spaces.Discrete):

@@ -18,9 +18,10 @@ from llmagentos.learning.context import Corrected
 from llmagentos.models.engine import ChatRenderer
 from llmagentos.models.rendering import Renderer
 from llmagentos.programs.opening import opening
+from llmagentos.records.calls import Observation
 from llmagentos.records.episode import Episode
 from llmagentos.records.message import Message
-from llmagentos.records.task import Split, Task, reset_options
+from llmagentos.records.task import Split, Task
 from llmagentos.records.transcript import TRAINABLE, Segment, Transcript
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ def has_answers(env: LanguageEnvironment) -> bool:
 
 def same_prompt(env: LanguageEnvironment) -> bool:
     """Whether a few training tasks, and so all by what is known, are told the same instructions and tools."""
-    told = [env.reset(seed=task.seed, options=reset_options(task))[1] for task in env.tasks("train", COMPARED)]
-    prompts = [(one.get("instructions", ""), one.get("tools", ())) for one in told]
+    told = [_begun(env, task) for task in env.tasks("train", COMPARED)]
+    prompts = [(one.instructions, one.tools) for one in told]
     return all(one == prompts[0] for one in prompts)
 
 
@@ -85,7 +86,7 @@ def worked_examples(env: LanguageEnvironment, rollouts: Rollouts, tasks: Sequenc
     if shown:
         return [_conversation(episode) for episode in shown]
     answers = [(task, env.right_answer(task)) for task in tasks]
-    return [[_observation(env, task), answer] for task, answer in answers if answer is not None]
+    return [[_begun(env, task).text, answer] for task, answer in answers if answer is not None]
 
 
 def without_examples(env: LanguageEnvironment, episode: Episode, renderer: Renderer, brief: str = "") -> Transcript:
@@ -171,13 +172,14 @@ def corrected_runs(env: LanguageEnvironment, episode: Episode, renderer: Rendere
 
 
 def _opening(env: LanguageEnvironment, task: Task, renderer: ChatRenderer, brief: str) -> tuple[Segment, ...]:
-    seen = Stage(task, lambda _: env).observe()
+    seen = _begun(env, task)
     first = Message("user", seen.text, outside=True)
     return renderer.render(opening(seen.instructions, seen.tools, (), first, brief), first=True)
 
 
-def _observation(env: LanguageEnvironment, task: Task) -> str:
-    return env.reset(seed=task.seed, options=reset_options(task))[0]
+def _begun(env: LanguageEnvironment, task: Task) -> Observation:
+    """What a run of `task` is told first, read as the kernel reads it; `EnvironmentFault` where it cannot begin."""
+    return Stage(task, lambda _: env).observe()
 
 
 def _conversation(episode: Episode) -> list[str]:
