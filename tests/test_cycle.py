@@ -547,6 +547,20 @@ def test_learner_is_chosen_by_what_there_is(system: AgentOS, cycle: Cycle) -> No
         cycle.choosing.choose(system.make_environment(DOOR), "magic")
 
 
+def test_chance_is_asked_where_no_run_succeeds_and_replies_can_be_counted(
+    system: AgentOS, cycle: Cycle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reset, wall = Saying.reset, system.make_environment(WALL)
+    said = ["out", "in", ASKED[WALL][1]]
+    monkeypatch.setattr(Saying, "reset", lambda self, **given: (reset(self, **given)[0], {"replies": said}))
+    nothing = [[replace(run, success=False, rewards=()) for run in group] for group in cycle.choosing.probe(wall)]
+    assert cycle.choosing.by_chance(wall, [[replace(nothing[0][0], success=True)]]) == []
+    explored = cycle.choosing.by_chance(wall, nothing)
+    assert 0.2 < sum(run.success for group in explored for run in group) / 96 < 0.8
+    origins = {segment.origin for group in explored for run in group for segment in run.transcript.segments}
+    assert {"sampled", "demonstration"} <= origins
+
+
 def test_known_answers_are_imitated_and_replayed(
     system: AgentOS, cycle: Cycle, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,10 +13,20 @@ from typing import TYPE_CHECKING
 
 from llmagentos.kernel.rollouts import Rollouts
 from llmagentos.learning.replying import alone
-from llmagentos.learning.strategy import PROBE_SAMPLES, PROBE_TASKS, Choice, check_time, choose, learner_named
+from llmagentos.learning.strategy import (
+    BY_CHANCE,
+    PROBE_SAMPLES,
+    PROBE_TASKS,
+    Choice,
+    check_time,
+    choose,
+    learner_named,
+)
+from llmagentos.learning.watch import is_mixed
 from llmagentos.learning.worked import expert_runs, has_answers, has_expert, prompt_share, same_prompt
 from llmagentos.places import Places
 from llmagentos.players import Players
+from llmagentos.programs.replies import listed
 from llmagentos.records.episode import Episode
 from llmagentos.records.progress import Progress
 
@@ -64,7 +74,24 @@ class Choosing:
         if seconds is not None and not answers and not any(run.success for run in runs):
             named = f"say by what it is learned: llmagentos learn '{env.skill}' --learner policy-gradient"
             check_time(runs, seconds, named)
-        return choose(env.skill, demonstrations=False, probe=probe, answers=answers)
+        chance = [] if answers else self.by_chance(env, probe, seconds=seconds, on_progress=on_progress)
+        return choose(env.skill, demonstrations=False, probe=probe, answers=answers, chance=chance)
+
+    def by_chance(
+        self,
+        env: LanguageEnvironment,
+        probe: list[list[Episode]],
+        *,
+        seed: int = 0,
+        seconds: float | None = None,
+        on_progress: OnProgress = _quiet,
+    ) -> list[list[Episode]]:
+        """The same as `probe` with chance having a say in what is replied; none where nothing calls for it: some runs
+        of `probe` were rewarded more than others or succeed, or replies cannot be counted."""
+        runs = [run for group in probe for run in group]
+        if any(run.success for run in runs) or any(map(is_mixed, probe)) or not any(map(_counted, runs)):
+            return []
+        return self.probe(env, seed=seed, seconds=seconds, on_progress=on_progress, explore=BY_CHANCE)
 
     def prompt_share(self, env: LanguageEnvironment) -> float:
         """Share of a demonstration's tokens that a brief prompt would leave out; 0 where it is brief already."""
@@ -81,16 +108,18 @@ class Choosing:
         seed: int = 0,
         seconds: float | None = None,
         on_progress: OnProgress = _quiet,
+        explore: float = 0.0,
     ) -> list[list[Episode]]:
         """Several sampled runs of what learning begins from on each of a few training tasks: what it can do with luck.
 
-        A run that takes longer than `seconds` is ended as truncated.
+        A run that takes longer than `seconds` is ended as truncated. Chance replies at the share `explore` of turns.
         """
         live = self._players.releases.live()
         policy, place = self._players.policy(env, live), self.places.find(env, live, "policy-gradient")
         if seconds is not None:
             policy = replace(policy, limits=replace(policy.limits, seconds=seconds))
-        policy = replace(policy, sampling=replace(policy.sampling, temperature=1.0), arguments=alone(policy.arguments))
+        arguments = alone(policy.arguments) | ({"explore": explore} if explore else {})
+        policy = replace(policy, sampling=replace(policy.sampling, temperature=1.0), arguments=arguments)
         with ExitStack() as serving:
             if place.start is not None and not place.known:
                 served = self._players.engine.serving(f"start:{env.skill}", place.start, released=True)
@@ -104,3 +133,9 @@ class Choosing:
                 on_progress=on_progress,
             )
         return [runs[at : at + PROBE_SAMPLES] for at in range(0, len(runs), PROBE_SAMPLES)]
+
+
+def _counted(run: Episode) -> bool:
+    """Whether what could be replied in a run can be counted."""
+    held = (segment.grammar for segment in run.transcript.segments if segment.grammar is not None)
+    return any(listed(grammar.text) for grammar in held if grammar.kind == "regex")

@@ -111,6 +111,20 @@ def test_replies_that_are_none_fail_the_run_and_say_what_to_give(build: Any, rep
     assert said in episode.error
 
 
+def test_chance_replies_at_its_share_of_the_turns_where_replies_can_be_counted(build: Any) -> None:
+    def said(replies: Any, explore: float) -> Any:
+        task = counting(1, replies=[replies], turns=12)
+        return build().submit(react(task, arguments={"explore": explore})).result(10)
+
+    always, never, some = (said(["go (on)", "no"], share) for share in (1.0, 0.0, 0.5))
+    assert {step.action for step in always.steps} == {"go (on)", "no"}
+    assert {step.action for step in never.steps} == {"ok"}
+    assert {step.action for step in some.steps} == {"ok", "go (on)", "no"}
+    spoken = [segment for segment in some.transcript.segments if segment.origin in ("sampled", "demonstration")]
+    assert [one.origin == "sampled" for one in spoken] == [step.action == "ok" for step in some.steps]
+    assert {step.action for step in said("[a-z]+", 1.0).steps} == {"ok"}, "nobody can count them"
+
+
 def test_unsure_reply_is_not_said(build: Any, renderer: Any) -> None:
     spoken: list[str] = []
     for below, words in ((0.99, "I am not sure."), (0.01, "ok")):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from learners import (
@@ -19,6 +20,7 @@ from learners import (
     grpo,
     policy_gradient,
     preference,
+    rejection_sampling,
 )
 
 from llmagentos.errors import LearningError
@@ -27,7 +29,12 @@ from llmagentos.learning.groups import GroupSettings
 from llmagentos.learning.language.grpo import advantages
 from llmagentos.learning.language.policy_gradient import leave_one_out
 from llmagentos.learning.language.preference import dpo_loss, kto_loss, pairs_of
-from llmagentos.learning.language.rejection_sampling import winners
+from llmagentos.learning.language.rejection_sampling import (
+    RejectionSamplingSettings,
+    remember,
+    replies_after,
+    winners,
+)
 from llmagentos.learning.trainer import AdapterTrainer, from_transcript
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.records.episode import Episode
@@ -39,7 +46,7 @@ from llmagentos.records.transcript import Segment, Transcript
 def test_learners_from_groups_raise_the_reward_of_a_bandit(workshop: Any, bandit: Bandit, learner: Learner) -> None:
     events, _ = workshop.run(learner, workshop.context(practice=bandit))
     rewards = [event.metrics["reward"] for event in events]
-    assert sum(rewards[:2]) / 2 < 0.7
+    assert rewards[0] < 0.7
     assert sum(rewards[-3:]) / 3 > 0.9
     assert len({asked.seed for asked in bandit.asked}) == len(bandit.asked)
 
@@ -120,6 +127,58 @@ def test_winners_are_the_best_of_mixed_groups_short_ones_first(own_run: Any) -> 
     assert winners(runs[:2], 2) == []
     punished = [own_run(PROMPT, (1,), -1.0), own_run(PROMPT, (2,), -0.5)]
     assert winners(punished, 2) == punished[1:], "an environment may only ever punish"
+
+
+def test_winners_are_remembered_by_their_task_and_the_oldest_forgotten(own_run: Any) -> None:
+    def group(seed: int, token: int, pattern: str = "01") -> list[Episode]:
+        runs = [own_run(PROMPT, (token, token), float(letter)) for letter in pattern]
+        return [replace(run, task=Task("B", seed)) for run in runs]
+
+    known: dict[str, Any] = {}
+    settings = RejectionSamplingSettings(winners=2, kept=2)
+    assert remember(known, [group(1, 10, "0111"), group(2, 11), group(3, 12, "11")], settings) == 3
+    assert list(known) == ["1", "2"]
+    assert known["2"] == [[[*PROMPT, 11, 11], [0] * len(PROMPT) + [1, 1]]]
+    assert remember(known, [group(1, 20)], settings) == 1
+    assert [one[0][-1] for one in known["1"]] == [20], "the same task again"
+    assert remember(known, [group(4, 13)], settings) == 1
+    assert list(known) == ["1", "4"]
+
+
+@pytest.mark.parametrize(
+    ("places", "after"), [([], []), ([5], [0]), ([5, 6, 7], [0, 0, 0]), ([5, 9, 10, 20], [2, 1, 1, 0])]
+)
+def test_replies_that_come_after_each_token(places: list[int], after: list[int]) -> None:
+    assert replies_after(np.array(places, dtype=int)).tolist() == after
+
+
+def test_winners_weigh_by_what_was_still_to_be_said_and_pull_until_they_are_likely(
+    workshop: Any, own_run: Callable[..., Episode]
+) -> None:
+    segments = (Segment("prompt", PROMPT), Segment("sampled", (10,)), Segment("environment", (7,)))
+    won = replace(own_run(PROMPT, (10,), 1.0), transcript=Transcript("tiny", (*segments, Segment("sampled", (11, 12)))))
+    context = workshop.context(practice=lambda adapter, asked: [[won, own_run(PROMPT, (13,), 0.0)]])
+    trainer = AdapterTrainer(workshop.decoder, ADAPTER)
+    first, *last = trainer.logprobs([from_transcript(won.transcript)])[0].tolist()
+    learner = rejection_sampling(1, passes=0.1, discount=0.5)
+    events, _ = workshop.run(learner, context)
+    assert events[0].metrics["loss"] == pytest.approx(-(0.5 * first + sum(last)) / 2.5, rel=1e-4)
+    assert events[0].metrics["winners"] == 1
+    sure = rejection_sampling(1, passes=0.1, enough=0.0)
+    events, _ = workshop.run(sure, replace(context, checkpoint=workshop.context("sure").checkpoint))
+    assert events[0].metrics["loss"] == 0
+    assert events[0].metrics["gradient_norm"] == 0
+
+
+@pytest.mark.parametrize("learner", from_groups(6), ids=called)
+def test_chance_has_less_and_less_to_say_and_only_where_winners_are_imitated(
+    workshop: Any, bandit: Bandit, learner: Any
+) -> None:
+    workshop.run(learner, workshop.context(practice=bandit))
+    shares = [asked.explore for asked in bandit.asked if not asked.examples]
+    assert shares[0] == learner.settings.explore == (0.5 if learner.name == "rejection-sampling" else 0)
+    assert shares == sorted(shares, reverse=True)
+    assert not shares[0] or 0 < min(shares) < 0.1
 
 
 def test_pairs_use_each_run_once_and_the_widest_first(own_run: Any) -> None:

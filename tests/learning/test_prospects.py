@@ -48,6 +48,15 @@ def test_rewards_that_differ_are_worth_a_try_before_any_run_succeeds(group: Any)
     assert "some are rewarded more than others" in found.reason
 
 
+def test_what_chance_wins_is_worth_a_try(group: Any) -> None:
+    nothing = [group("0000")] * 2
+    found = assess("s", group("0000"), nothing, expert=False, chance=[group("0100"), group("0000")])
+    assert (found.learner, found.success) == ("rejection-sampling", 0.0)
+    assert found.gain >= WORTH_IT
+    assert "chance has a say" in found.reason
+    assert assess("s", group("0000"), nothing, expert=False, chance=nothing).learner is None
+
+
 def test_people_count_where_nobody_else_shows(group: Any) -> None:
     found = assess("s", group("0000"), [group("0000")] * 3, expert=False, corrections=10)
     assert (found.learner, found.ceiling) == ("imitation", pytest.approx(0.2))

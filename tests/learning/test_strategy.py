@@ -62,6 +62,17 @@ def test_known_answers_are_imitated_where_nothing_succeeds(group: Callable[[str]
     assert mixed.learner == "policy-gradient", "own runs show more than an answer does"
 
 
+def test_winners_by_chance_are_imitated_where_nothing_else_succeeds(group: Callable[[str], list[Episode]]) -> None:
+    nothing, chance = [group("000"), group("000")], [group("010"), group("000")]
+    choice = choose("toy", demonstrations=False, probe=nothing, chance=chance)
+    assert choice.learner == "rejection-sampling"
+    assert "in 1 of 2 tasks some did when chance had a say" in choice.reason
+    with pytest.raises(LearningError, match="None of 6 own runs"):
+        choose("toy", demonstrations=False, probe=nothing, chance=nothing)
+    answered = choose("toy", demonstrations=False, probe=nothing, answers=True, chance=chance)
+    assert answered.learner == "imitation"
+
+
 def test_runs_that_broke_off_say_what_broke(group: Callable[[str], list[Episode]]) -> None:
     broken = [[replace(run, outcome="failed", error="The shop burned down.") for run in group("00")]]
     with pytest.raises(LearningError, match=r"2 of them could not be finished.*The shop burned down.*Mend the env"):

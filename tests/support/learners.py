@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from llmagentos.learning.trainer import AdapterSettings
 from llmagentos.models.adapters import BatchAdapters, FusedAdapter
 from llmagentos.models.packing import TreeAttention, pack
 from llmagentos.records.episode import Episode
+from llmagentos.records.task import Task
 from llmagentos.records.transcript import Segment, Transcript
 
 ADAPTER = AdapterSettings(rank=2, alpha=4.0, learning_rate=1e-2)
@@ -111,4 +113,6 @@ class Bandit:
         generator = torch.Generator().manual_seed(asked.seed)
         drawn = torch.multinomial(chances, asked.tasks * asked.samples, replacement=True, generator=generator).tolist()
         runs_ = [self.own_run(PROMPT, (ARMS[arm],), float(arm % 2 == 0), (self.marker,) * 3) for arm in drawn]
-        return [runs_[at : at + asked.samples] for at in range(0, len(runs_), asked.samples)]
+        groups = [runs_[at : at + asked.samples] for at in range(0, len(runs_), asked.samples)]
+        tasks = [Task("Bandit-v0", asked.seed + number) for number in range(len(groups))]
+        return [[replace(one, task=task) for one in group] for task, group in zip(tasks, groups, strict=True)]

@@ -52,6 +52,8 @@ class Practice:
     there are no runs."""
     again: tuple[int, ...] = ()
     """Seeds of training tasks to be played once more, among `tasks`."""
+    explore: float = 0.0
+    """Share of turns (0 to 1) at which chance replies, where the replies that there are can be counted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,9 @@ class GroupSettings:
     DAPO, arXiv 2503.14476, equation 11): a step is as long whatever it rests on, and one or two failures say little."""
     rounds: int = 4
     """Rounds of practice, of `tasks` each, that it waits at most."""
+    explore: float = 0.0
+    """Share of turns at which chance replies in practice, where replies can be counted: at first, falling to none at
+    the end. For learners that ask what was won and not how likely it was."""
     repeat: float = 0.0
     """Share of a step's tasks that are played once more because some of their runs succeeded and some failed: practice
     goes where 0 < pass rate < 1."""
@@ -118,7 +121,7 @@ def learn_in_groups(
         metrics |= learned
         flat = is_flat([*run.curve, metrics], settings.flat)
         mixed = still_mixed(run, played.groups)
-        run.extra = {"idle": idle, "rewarded": rewarded, "taught": taught, "flat": flat, "mixed": mixed}
+        run.extra |= {"idle": idle, "rewarded": rewarded, "taught": taught, "flat": flat, "mixed": mixed}
         every = settings.evaluate_every
         if every and (run.done + 1) % every == 0:
             score = context.evaluate(run.trainer.snapshot())
@@ -163,7 +166,8 @@ def practise(run: LearningRun, context: LearningContext, settings: GroupSettings
     """A step's runs and what the plain ones measure."""
     again = mixed_tasks(run)
     again = random.Random(run.seed(6)).sample(again, min(len(again), int(settings.repeat * settings.tasks)))
-    asked = Practice(settings.tasks, settings.samples, run.seed(), settings.temperature, again=tuple(again))
+    explore = settings.explore * run.left
+    asked = Practice(settings.tasks, settings.samples, run.seed(), settings.temperature, None, 0, tuple(again), explore)
     adapter = run.trainer.snapshot()
     played = context.practice(adapter, asked)
     for number in range(1, settings.rounds):

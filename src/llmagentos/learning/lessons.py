@@ -108,6 +108,7 @@ class Lessons:
             return []
         tasks = [*drawn[asked.examples :], *repeated]
         more: dict[str, JSON] = {"examples": shown} if shown else {}
+        more |= {"explore": asked.explore} if asked.explore else {}
         runs = self._play(
             adapter, tasks, asked.samples, asked.temperature, asked.seed, "practice", asked.max_tokens, more
         )

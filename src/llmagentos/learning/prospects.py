@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from llmagentos.learning.strategy import DISTILLING, LearnerName, choose, reinforcing
+from llmagentos.learning.strategy import DISTILLING, EXPLORING, LearnerName, choose, reinforcing
 from llmagentos.learning.watch import is_mixed
 from llmagentos.records.episode import Episode
 
@@ -62,8 +62,10 @@ def assess(
     corrections: int = 0,
     prompt_share: float = 0.0,
     answers: bool = False,
+    chance: Sequence[Sequence[Episode]] = (),
 ) -> Prospect:
-    """A skill's prospect from its greedy `runs` and, where no expert is, several sampled runs a task (`probe`).
+    """A skill's prospect from its greedy `runs` and, where no expert is, several sampled runs a task (`probe`), and
+    some in which `chance` had a say where none of those is rewarded more than others.
 
     `prompt_share` is for an expert's runs (see `strategy.choose`); right `answers` that are known can be imitated where
     no run succeeds.
@@ -91,6 +93,9 @@ def assess(
         learner, why = reinforcing(probe)
         reason = f"none of its runs succeeds yet, and some are rewarded more than others{why}"
         return Prospect(skill, success, success + HOPE, learner, reason)
+    if not possible and any(map(is_mixed, chance)):
+        reason = "none of its runs succeeds yet, and some do when chance has a say; the winners alone are imitated"
+        return Prospect(skill, success, success + HOPE, EXPLORING, reason)
     why = "all its runs succeed" if rates and possible == 1 else "none of its runs succeeds and nobody shows how"
     return Prospect(skill, success, success, None, why)
 

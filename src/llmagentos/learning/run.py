@@ -59,7 +59,7 @@ class LearningRun:
         """Steps that the time would allow, as many as the limit or more."""
         self.curve: list[dict[str, float]] = []
         self.extra: dict[str, Any] = {}
-        """The learner's own state: kept in the checkpoint, numbers and text only."""
+        """The learner's own state: kept in the checkpoint; numbers, text, lists and dicts."""
         self._spent = 0.0
         self._marks: list[float] = []
         self._settled = False
@@ -97,10 +97,13 @@ class LearningRun:
 
     def factor(self, warmup: float = 0.06, floor: float = 0.05) -> float:
         """Learning rate relative to its peak at the present step: linear warm-up, then linear decay."""
-        total = self.planned or self.limit
-        ahead = (self.done + 1) / max(1.0, warmup * total)
-        left = 1.0 - self.done / total
-        return min(1.0, ahead, max(floor, left))
+        ahead = (self.done + 1) / max(1.0, warmup * (self.planned or self.limit))
+        return min(1.0, ahead, max(floor, self.left))
+
+    @property
+    def left(self) -> float:
+        """Share of the planned steps that are still to come."""
+        return 1.0 - self.done / (self.planned or self.limit)
 
     def seed(self, *parts: int) -> int:
         """A seed for this step, the same after a resume."""

@@ -57,6 +57,8 @@ _LEARNERS: dict[str, tuple[str, str, tuple[str, dict[str, Any]] | None]] = {
 }
 """Module, class, and settings that make the variant."""
 
+EXPLORING: LearnerName = "rejection-sampling"
+"""Gives chance a say in practice, where replies can be counted."""
 PRACTISING = ("policy-gradient", "grpo", "dr-grpo", "rejection-sampling", "dpo", "kto")
 """Learners of own rewarded runs: they need something that succeeds now and then to begin with."""
 
@@ -69,6 +71,8 @@ policy gradient computes every run. In 5 minutes of GuessTheNumber that was 7 st
 23 steps, to 78 %."""
 PROBE_TASKS, PROBE_SAMPLES = 12, 8
 """Own runs that tell whether reinforcement has anything to start from."""
+BY_CHANCE = 0.5
+"""Share of turns at which chance replies where none of them succeeds."""
 LOOKING_SHARE = 0.2
 """Of the minutes that may go into looking for what to learn, and by what."""
 SHORTEST_LOOK = 20.0
@@ -95,13 +99,15 @@ def choose(
     probe: Sequence[Sequence[Episode]],
     prompt_share: float = 0.0,
     answers: bool = False,
+    chance: Sequence[Sequence[Episode]] = (),
 ) -> Choice:
     """Imitate where there is an expert or corrected runs; else reinforce where some runs succeed and some fail.
 
     Where none succeeds and the right `answers` are known, those are imitated; where they are not and some runs were
-    rewarded more than others, these are reinforced. `probe` may be empty where there are demonstrations. `prompt_share`
-    (0 to 1) of a demonstration's tokens is a prompt that all runs have in common: where that is nearly everything it is
-    left out from the beginning. `LearningError` says what is missing otherwise.
+    rewarded more than others, these are reinforced, or the winners of runs in which `chance` had a say are imitated.
+    `probe` may be empty where there are demonstrations. `prompt_share` (0 to 1) of a demonstration's tokens is a prompt
+    that all runs have in common: where that is nearly everything it is left out from the
+    beginning. `LearningError` says what is missing otherwise.
     """
     if demonstrations and prompt_share >= MOSTLY_PROMPT:
         reason = (
@@ -120,6 +126,9 @@ def choose(
         found = f"no own run succeeded yet, and in {differ} of {len(probe)} tasks some were rewarded more than others"
         learner, why = reinforcing(probe)
         return Choice(learner, f"{found}{why}")
+    if solved == 0 and (by_chance := sum(map(is_mixed, chance))):
+        found = f"no own run succeeded yet, and in {by_chance} of {len(chance)} tasks some did when chance had a say"
+        return Choice(EXPLORING, f"{found}; the winners alone are imitated")
     if solved == 0:
         raise LearningError(
             f"None of {sum(map(len, probe))} own runs of {skill} succeeded, and there is no expert: there is nothing "

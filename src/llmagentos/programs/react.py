@@ -15,6 +15,7 @@ import msgspec
 from llmagentos.errors import EnvironmentFault
 from llmagentos.programs.opening import opening
 from llmagentos.programs.parsing import parse_call
+from llmagentos.programs.replies import listed
 from llmagentos.records.calls import (
     Abstention,
     Act,
@@ -25,6 +26,7 @@ from llmagentos.records.calls import (
     Observe,
     Opinion,
     ProgramRun,
+    Random,
     SystemCall,
 )
 from llmagentos.records.identity import JSON
@@ -40,6 +42,7 @@ def react(
     brief: str = "",
     abstain: dict[str, JSON] | None = None,
     classifier: str = "",
+    explore: float = 0.0,
 ) -> ProgramRun:
     """Play the environment, or reach a person's `goal` without one; returns the last reply.
 
@@ -49,7 +52,8 @@ def react(
     `brief` is all that an environment's player is told in the place of instructions and tools, where the weights have
     learned them. `abstain` is an `Abstention` as JSON: what is said to an environment in the place of an unsure reply.
     `classifier` is the digest of prototypes of requests: what was right for the nearest ones is weighed against the
-    first reply.
+    first reply. `explore` is the share of turns (0 to 1) at which chance says one of the replies that there are, where
+    they can be counted (epsilon-greedy: Sutton and Barto 2018, section 5.4); it is recorded as a demonstration.
     """
     own = tuple(msgspec.convert(spec, ToolSpec) for spec in tools)
     if goal:
@@ -57,7 +61,11 @@ def react(
     seen = yield from Observe()
     unsure = msgspec.convert(abstain, Abstention) if abstain else None
     opinion = (yield from Classify(seen.text, classifier)) if classifier else None
-    return (yield from play(seen, own, instructions, examples, constrained, brief, abstain=unsure, opinion=opinion))
+    return (
+        yield from play(
+            seen, own, instructions, examples, constrained, brief, abstain=unsure, opinion=opinion, explore=explore
+        )
+    )
 
 
 def play(
@@ -70,10 +78,11 @@ def play(
     expert: Callable[[str], str] | None = None,
     abstain: Abstention | None = None,
     opinion: Opinion | None = None,
+    explore: float = 0.0,
 ) -> Generator[SystemCall[Any], Any, str]:
     """Play until the environment ends; with `expert` every reply is its action instead of the model's.
 
-    `opinion` is another voice on the first reply.
+    `opinion` is another voice on the first reply, `explore` how often chance has the word (see `react`).
     """
     theirs = {tool.name for tool in seen.tools}
     system = {tool.name for tool in own} - theirs
@@ -88,6 +97,8 @@ def play(
         forced = expert(observation) if expert else None
         if forced is not None:
             _check_sayable(forced, replies)
+        elif explore:
+            forced = yield from _by_chance(listed(replies), explore)
         reply = yield from Generate(
             new,
             tools=told,
@@ -110,6 +121,14 @@ def play(
         replies = replies and (result.replies or replies)
         observation = result.observation
         new = (Message("tool" if call else "user", observation, outside=True),)
+
+
+def _by_chance(replies: Sequence[str], share: float) -> Generator[SystemCall[Any], Any, str | None]:
+    """One of `replies` at a `share` of the turns, each as often; None at the others, and where there are none."""
+    if not replies:
+        return None
+    drawn = yield from Random()
+    return replies[int(drawn / share * len(replies))] if drawn < share else None
 
 
 def _check_sayable(said: str, replies: str) -> None:

@@ -3,24 +3,36 @@ iteration).
 
 In: groups of own runs on the same task. Out: a candidate that does more often what its best runs did.
 Of each mixed group the runs with the highest reward are kept, at most `winners`, short ones first; what always succeeds
-or never says nothing. Loss = - mean over the winners' sampled tokens of log p. Nothing is pushed down: slower than a
-policy gradient where failures are informative, and it cannot be hurt by them.
+or never says nothing. They are imitated again beside later ones (self-imitation, arXiv 1806.05779), a batch at a time:
+where wins are rare those of one step are too alike, and a step upon them alone unlearned what others had taught.
+Loss = - sum over the winners' tokens of w log p / sum w, w = discount^(replies to come): the discounted return of what
+was said; the longer a run went on until it won, the more of its first moves were of no use. What is likely enough pulls
+no further, and chance has a say in practice where replies can be counted: what is never tried is never won. Nothing is
+pushed down: slower than a policy gradient where failures are informative, and it cannot be hurt by them.
 It does not know what the reward measures, nor how practice goes (`learning.groups`).
 """
 
 from __future__ import annotations
 
+import math
+import random
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from llmagentos.learning.context import Learning, LearningContext
 from llmagentos.learning.groups import GroupSettings, Played, learn_in_groups, replayed, with_replay
 from llmagentos.learning.run import LearningRun
-from llmagentos.learning.trainer import AdapterSettings, from_transcript
+from llmagentos.learning.trainer import AdapterSettings, TrainingSequence, from_transcript
 from llmagentos.learning.watch import is_mixed
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.records.episode import Episode
+from llmagentos.records.identity import JSON
+
+WON = "won"
+"""Under which a run keeps its winners: by the seed of their task, the newest last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +40,19 @@ class RejectionSamplingSettings(GroupSettings):
     """What may be tuned."""
 
     adapter: AdapterSettings = field(default_factory=lambda: AdapterSettings(learning_rate=8e-4))
+    explore: float = 0.5
     winners: int = 2
     """Most runs of a group that are imitated."""
+    batch: int = 8
+    """Winners, each of another task, that a step of the optimiser imitates."""
+    passes: float = 4.0
+    """How often a winner is imitated on average."""
+    kept: int = 400
+    """Tasks whose winners are remembered."""
+    enough: float = 0.8
+    """Probability of a token from which on it pulls no further."""
+    discount: float = 0.8
+    """Of a reply's weight for each one that comes after it until the run is won."""
 
 
 class RejectionSampling:
@@ -46,16 +69,48 @@ class RejectionSampling:
 
     def _update(self, run: LearningRun, context: LearningContext, played: Played) -> dict[str, float]:
         settings = self.settings
-        won = [one for group in played.groups + played.hinted for one in winners(group, settings.winners)]
-        if not won:
-            return {}
-        kept = replayed(run, context, settings)
-        logprobs = run.trainer.logprobs([*(from_transcript(episode.transcript) for episode in won), *kept])
-        metrics = {"winners": float(len(won))}
-        loss = -torch.cat(logprobs[: len(won)]).mean()
-        run.trainer.backward(with_replay(loss, logprobs[len(won) :], settings.replay_weight, metrics))
-        metrics["gradient_norm"] = run.trainer.step(run.factor(floor=0.3))
+        known: dict[str, list[JSON]] = run.extra.setdefault(WON, {})
+        fresh = remember(known, played.groups + played.hinted, settings)
+        metrics: dict[str, float] = {"winners": float(fresh)} if fresh else {}
+        for number in range(math.ceil(settings.passes * fresh / settings.batch)):
+            chance = random.Random(run.seed(8, number))
+            tasks = chance.sample(list(known), min(settings.batch, len(known)))
+            drawn = [chance.choice(known[task]) for task in tasks]
+            shown = [TrainingSequence(tuple(tokens), tuple(map(bool, scored))) for tokens, scored in drawn]
+            kept = replayed(run, context, settings)
+            logprobs = run.trainer.logprobs([*shown, *kept])
+            loss = self._loss(shown, logprobs[: len(shown)])
+            run.trainer.backward(with_replay(loss, logprobs[len(shown) :], settings.replay_weight, metrics))
+            metrics["gradient_norm"] = run.trainer.step(run.factor(floor=0.3))
         return metrics
+
+    def _loss(self, shown: list[TrainingSequence], logprobs: list[Tensor]) -> Tensor:
+        """See the module; 0 where everything is likely enough."""
+        logp_N = torch.cat(logprobs)
+        after_N = np.concatenate([replies_after(one.targets) for one in shown])
+        weights_N = self.settings.discount ** torch.from_numpy(after_N).to(logp_N)
+        pulls_N = logp_N.detach().exp() < self.settings.enough
+        return (-logp_N * weights_N)[pulls_N].sum() / weights_N.sum()
+
+
+def replies_after(places_N: np.ndarray) -> np.ndarray:
+    """How many replies come after that of each token, [N]; tokens of one reply have neighbouring places."""
+    reply_N = np.cumsum(np.diff(places_N, prepend=places_N[:1]) > 1)
+    return reply_N[-1:] - reply_N
+
+
+def remember(known: dict[str, list[JSON]], groups: list[list[Episode]], settings: RejectionSamplingSettings) -> int:
+    """Add the winners of `groups` to the known ones, and forget the oldest tasks beyond `kept`; how many were added."""
+    fresh = 0
+    for group in groups:
+        if won := [from_transcript(one.transcript) for one in winners(group, settings.winners)]:
+            seed = str(group[0].task.seed)
+            known.pop(seed, None)
+            known[seed] = [[list(one.tokens), [int(scored) for scored in one.scored]] for one in won]
+            fresh += len(won)
+    for seed in list(known)[: -settings.kept]:
+        del known[seed]
+    return fresh
 
 
 def winners(group: list[Episode], most: int) -> list[Episode]:
