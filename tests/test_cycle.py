@@ -556,7 +556,7 @@ def test_chance_is_asked_where_no_run_succeeds_and_replies_can_be_counted(
     nothing = [[replace(run, success=False, rewards=()) for run in group] for group in cycle.choosing.probe(wall)]
     assert cycle.choosing.by_chance(wall, [[replace(nothing[0][0], success=True)]]) == []
     explored = cycle.choosing.by_chance(wall, nothing)
-    assert 0.2 < sum(run.success for group in explored for run in group) / 96 < 0.8
+    assert 0.05 < sum(run.success for group in explored for run in group) / 96 < 0.5
     origins = {segment.origin for group in explored for run in group for segment in run.transcript.segments}
     assert {"sampled", "demonstration"} <= origins
 

@@ -138,9 +138,9 @@ def test_winners_are_remembered_by_their_task_and_the_oldest_forgotten(own_run: 
     settings = RejectionSamplingSettings(winners=2, kept=2)
     assert remember(known, [group(1, 10, "0111"), group(2, 11), group(3, 12, "11")], settings) == 3
     assert list(known) == ["1", "2"]
-    assert known["2"] == [[[*PROMPT, 11, 11], [0] * len(PROMPT) + [1, 1]]]
+    assert [one.tolist() for one in known["2"]] == [[[*PROMPT, 11, 11], [0] * len(PROMPT) + [1, 1]]]
     assert remember(known, [group(1, 20)], settings) == 1
-    assert [one[0][-1] for one in known["1"]] == [20], "the same task again"
+    assert [int(one[0, -1]) for one in known["1"]] == [20], "the same task again"
     assert remember(known, [group(4, 13)], settings) == 1
     assert list(known) == ["1", "4"]
 

@@ -215,9 +215,11 @@ def still_mixed(run: LearningRun, groups: list[list[Episode]]) -> str:
     return " ".join(map(str, list(known)[-MOST_MIXED:]))
 
 
-def replayed(run: LearningRun, context: LearningContext, settings: GroupSettings) -> list[TrainingSequence]:
-    """Runs of kept skills to imitate beside an update."""
-    kept = context.replay(settings.replay, run.seed(1)) if settings.replay else []
+def replayed(
+    run: LearningRun, context: LearningContext, settings: GroupSettings, *parts: int
+) -> list[TrainingSequence]:
+    """Runs of kept skills to imitate beside an update; others for other `parts` of a step."""
+    kept = context.replay(settings.replay, run.seed(1, *parts)) if settings.replay else []
     return [from_transcript(transcript) for transcript in kept]
 
 

@@ -59,7 +59,7 @@ class LearningRun:
         """Steps that the time would allow, as many as the limit or more."""
         self.curve: list[dict[str, float]] = []
         self.extra: dict[str, Any] = {}
-        """The learner's own state: kept in the checkpoint; numbers, text, lists and dicts."""
+        """The learner's own state: kept in the checkpoint, and of what that can hold."""
         self._spent = 0.0
         self._marks: list[float] = []
         self._settled = False

@@ -29,10 +29,10 @@ from llmagentos.learning.trainer import AdapterSettings, TrainingSequence, from_
 from llmagentos.learning.watch import is_mixed
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.records.episode import Episode
-from llmagentos.records.identity import JSON
 
 WON = "won"
-"""Under which a run keeps its winners: by the seed of their task, the newest last."""
+"""Under which a run keeps its winners: by the seed of their task, the newest last; tokens and which of them are scored,
+[2, N]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +69,15 @@ class RejectionSampling:
 
     def _update(self, run: LearningRun, context: LearningContext, played: Played) -> dict[str, float]:
         settings = self.settings
-        known: dict[str, list[JSON]] = run.extra.setdefault(WON, {})
+        known: dict[str, list[Tensor]] = run.extra.setdefault(WON, {})
         fresh = remember(known, played.groups + played.hinted, settings)
         metrics: dict[str, float] = {"winners": float(fresh)} if fresh else {}
         for number in range(math.ceil(settings.passes * fresh / settings.batch)):
             chance = random.Random(run.seed(8, number))
             tasks = chance.sample(list(known), min(settings.batch, len(known)))
-            drawn = [chance.choice(known[task]) for task in tasks]
+            drawn = [chance.choice(known[task]).tolist() for task in tasks]
             shown = [TrainingSequence(tuple(tokens), tuple(map(bool, scored))) for tokens, scored in drawn]
-            kept = replayed(run, context, settings)
+            kept = replayed(run, context, settings, number)
             logprobs = run.trainer.logprobs([*shown, *kept])
             loss = self._loss(shown, logprobs[: len(shown)])
             run.trainer.backward(with_replay(loss, logprobs[len(shown) :], settings.replay_weight, metrics))
@@ -99,14 +99,14 @@ def replies_after(places_N: np.ndarray) -> np.ndarray:
     return reply_N[-1:] - reply_N
 
 
-def remember(known: dict[str, list[JSON]], groups: list[list[Episode]], settings: RejectionSamplingSettings) -> int:
+def remember(known: dict[str, list[Tensor]], groups: list[list[Episode]], settings: RejectionSamplingSettings) -> int:
     """Add the winners of `groups` to the known ones, and forget the oldest tasks beyond `kept`; how many were added."""
     fresh = 0
     for group in groups:
         if won := [from_transcript(one.transcript) for one in winners(group, settings.winners)]:
             seed = str(group[0].task.seed)
             known.pop(seed, None)
-            known[seed] = [[list(one.tokens), [int(scored) for scored in one.scored]] for one in won]
+            known[seed] = [torch.tensor([one.tokens, one.scored], dtype=torch.int32) for one in won]
             fresh += len(won)
     for seed in list(known)[: -settings.kept]:
         del known[seed]
