@@ -29,12 +29,7 @@ from llmagentos.learning.groups import GroupSettings
 from llmagentos.learning.language.grpo import advantages
 from llmagentos.learning.language.policy_gradient import leave_one_out
 from llmagentos.learning.language.preference import dpo_loss, kto_loss, pairs_of
-from llmagentos.learning.language.rejection_sampling import (
-    RejectionSamplingSettings,
-    remember,
-    replies_after,
-    winners,
-)
+from llmagentos.learning.language.rejection_sampling import remember, replies_after, winners
 from llmagentos.learning.trainer import AdapterTrainer, from_transcript
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.records.episode import Episode
@@ -135,13 +130,12 @@ def test_winners_are_remembered_by_their_task_and_the_oldest_forgotten(own_run: 
         return [replace(run, task=Task("B", seed)) for run in runs]
 
     known: dict[str, Any] = {}
-    settings = RejectionSamplingSettings(winners=2, kept=2)
-    assert remember(known, [group(1, 10, "0111"), group(2, 11), group(3, 12, "11")], settings) == 3
-    assert list(known) == ["1", "2"]
+    remember(known, [("1", winners(group(1, 10, "0111"), 2)), ("2", winners(group(2, 11), 2)), ("3", [])], 2)
+    assert {task: len(runs) for task, runs in known.items()} == {"1": 2, "2": 1}
     assert [one.tolist() for one in known["2"]] == [[[*PROMPT, 11, 11], [0] * len(PROMPT) + [1, 1]]]
-    assert remember(known, [group(1, 20)], settings) == 1
+    remember(known, [("1", winners(group(1, 20), 2))], 2)
     assert [int(one[0, -1]) for one in known["1"]] == [20], "the same task again"
-    assert remember(known, [group(4, 13)], settings) == 1
+    remember(known, [("4", winners(group(4, 13), 2))], 2)
     assert list(known) == ["1", "4"]
 
 
@@ -152,22 +146,40 @@ def test_replies_that_come_after_each_token(places: list[int], after: list[int])
     assert replies_after(np.array(places, dtype=int)).tolist() == after
 
 
-def test_winners_weigh_by_what_was_still_to_be_said_and_pull_until_they_are_likely(
-    workshop: Any, own_run: Callable[..., Episode]
+@pytest.mark.parametrize("origin", ["sampled", "demonstration"])
+def test_winners_by_chance_weigh_by_what_was_still_to_be_said_and_pull_until_they_are_likely(
+    workshop: Any, own_run: Callable[..., Episode], origin: Any
 ) -> None:
-    segments = (Segment("prompt", PROMPT), Segment("sampled", (10,)), Segment("environment", (7,)))
+    segments = (Segment("prompt", PROMPT), Segment(origin, (10,)), Segment("environment", (7,)))
     won = replace(own_run(PROMPT, (10,), 1.0), transcript=Transcript("tiny", (*segments, Segment("sampled", (11, 12)))))
     context = workshop.context(practice=lambda adapter, asked: [[won, own_run(PROMPT, (13,), 0.0)]])
     trainer = AdapterTrainer(workshop.decoder, ADAPTER)
     first, *last = trainer.logprobs([from_transcript(won.transcript)])[0].tolist()
-    learner = rejection_sampling(1, passes=0.1, discount=0.5)
+    learner = rejection_sampling(1, hinted=0, passes=0.1, discount=0.5)
     events, _ = workshop.run(learner, context)
-    assert events[0].metrics["loss"] == pytest.approx(-(0.5 * first + sum(last)) / 2.5, rel=1e-4)
+    alone, weighed = -(first + sum(last)) / 3, -(0.5 * first + sum(last)) / 2.5
+    assert events[0].metrics["loss"] == pytest.approx(alone if origin == "sampled" else weighed, rel=1e-4)
     assert events[0].metrics["winners"] == 1
-    sure = rejection_sampling(1, passes=0.1, enough=0.0)
+    sure = rejection_sampling(1, hinted=0, passes=0.1, enough=0.0)
     events, _ = workshop.run(sure, replace(context, checkpoint=workshop.context("sure").checkpoint))
-    assert events[0].metrics["loss"] == 0
-    assert events[0].metrics["gradient_norm"] == 0
+    assert (events[0].metrics["loss"] == 0) == (origin == "demonstration")
+
+
+def test_winners_are_remembered_from_when_chance_first_had_a_say(
+    workshop: Any, own_run: Callable[..., Episode]
+) -> None:
+    def group(token: int, origin: Any) -> list[Episode]:
+        won = Transcript("tiny", (Segment("prompt", PROMPT), Segment(origin, (token,))))
+        runs = [own_run(PROMPT, (13,), 0.0), replace(own_run(PROMPT, (token,), 1.0), transcript=won)]
+        return [replace(one, task=Task("B", token)) for one in runs]
+
+    steps = iter([group(10, "sampled"), group(11, "demonstration"), group(12, "sampled")])
+    learner = rejection_sampling(3, hinted=0)
+    context = workshop.context(practice=lambda adapter, asked: [next(steps)])
+    workshop.run(learner, context)
+    saved = context.checkpoint.load()
+    assert saved is not None
+    assert list(saved["extra"]["won"]) == ["11", "12"]
 
 
 @pytest.mark.parametrize("learner", from_groups(6), ids=called)

@@ -96,7 +96,9 @@ def called(learner: Learner) -> str:
 
 
 class Bandit:
-    """One prompt, one of eight tokens to say, by the adapter's probabilities: even ones are rewarded."""
+    """One prompt, one of eight tokens to say, by the adapter's probabilities: even ones are rewarded.
+
+    Where chance has a say the first run of each task is its."""
 
     def __init__(self, workshop: Any, own_run: Callable[..., Episode], marker: int = 0) -> None:
         self.decoder, self.own_run, self.marker = workshop.decoder, own_run, marker
@@ -114,5 +116,13 @@ class Bandit:
         drawn = torch.multinomial(chances, asked.tasks * asked.samples, replacement=True, generator=generator).tolist()
         runs_ = [self.own_run(PROMPT, (ARMS[arm],), float(arm % 2 == 0), (self.marker,) * 3) for arm in drawn]
         groups = [runs_[at : at + asked.samples] for at in range(0, len(runs_), asked.samples)]
+        if asked.explore:
+            groups = [[_by_chance(first), *others] for first, *others in groups]
         tasks = [Task("Bandit-v0", asked.seed + number) for number in range(len(groups))]
         return [[replace(one, task=task) for one in group] for task, group in zip(tasks, groups, strict=True)]
+
+
+def _by_chance(run: Episode) -> Episode:
+    segments = run.transcript.segments
+    said = [Segment("demonstration", one.tokens) if one.origin == "sampled" else one for one in segments]
+    return replace(run, transcript=Transcript(run.transcript.model, tuple(said)))

@@ -3,12 +3,14 @@ iteration).
 
 In: groups of own runs on the same task. Out: a candidate that does more often what its best runs did.
 Of each mixed group the runs with the highest reward are kept, at most `winners`, short ones first; what always succeeds
-or never says nothing. They are imitated again beside later ones (self-imitation, arXiv 1806.05779), a batch at a time:
-where wins are rare those of one step are too alike, and a step upon them alone unlearned what others had taught.
-Loss = - sum over the winners' tokens of w log p / sum w, w = discount^(replies to come): the discounted return of what
-was said; the longer a run went on until it won, the more of its first moves were of no use. What is likely enough pulls
-no further, and chance has a say in practice where replies can be counted: what is never tried is never won. Nothing is
-pushed down: slower than a policy gradient where failures are informative, and it cannot be hurt by them.
+or never says nothing. Loss = - mean over the winners' sampled tokens of log p. Nothing is pushed down: slower than a
+policy gradient where failures are informative, and it cannot be hurt by them.
+
+Where replies can be counted chance has a say in practice: what is never tried is never won. What is won so is rare, and
+half of it luck, so it is remembered and imitated again beside later winners, a batch at a time (self-imitation, arXiv
+1806.05779). There loss = - sum of w log p / sum of w, w = discount^(replies to come), the discounted return of what was
+said: the longer a run went on until it won, the more of its first moves were of no use. What is likely enough pulls no
+further, so that practice stays varied.
 It does not know what the reward measures, nor how practice goes (`learning.groups`).
 """
 
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -44,13 +47,13 @@ class RejectionSamplingSettings(GroupSettings):
     winners: int = 2
     """Most runs of a group that are imitated."""
     batch: int = 8
-    """Winners, each of another task, that a step of the optimiser imitates."""
+    """Remembered winners, each of another task, that a step of the optimiser imitates."""
     passes: float = 4.0
-    """How often a winner is imitated on average."""
+    """How often a remembered winner is imitated on average."""
     kept: int = 400
     """Tasks whose winners are remembered."""
     enough: float = 0.8
-    """Probability of a token from which on it pulls no further."""
+    """Probability of a token of theirs from which on it pulls no further."""
     discount: float = 0.8
     """Of a reply's weight for each one that comes after it until the run is won."""
 
@@ -68,29 +71,53 @@ class RejectionSampling:
         return learn_in_groups(self.name, self.settings, start, context, self._update)
 
     def _update(self, run: LearningRun, context: LearningContext, played: Played) -> dict[str, float]:
-        settings = self.settings
+        settings, groups = self.settings, played.groups + played.hinted
+        won = [(str(group[0].task.seed), winners(group, settings.winners)) for group in groups]
+        fresh = [one for _, runs in won for one in runs]
+        if not fresh:
+            return {}
+        metrics = {"winners": float(len(fresh))}
+        if WON not in run.extra and not any(map(by_chance, fresh)):
+            self._imitate(run, context, [from_transcript(one.transcript) for one in fresh], metrics)
+            return metrics
         known: dict[str, list[Tensor]] = run.extra.setdefault(WON, {})
-        fresh = remember(known, played.groups + played.hinted, settings)
-        metrics: dict[str, float] = {"winners": float(fresh)} if fresh else {}
-        for number in range(math.ceil(settings.passes * fresh / settings.batch)):
+        remember(known, won, settings.kept)
+        for number in range(math.ceil(settings.passes * len(fresh) / settings.batch)):
             chance = random.Random(run.seed(8, number))
             tasks = chance.sample(list(known), min(settings.batch, len(known)))
             drawn = [chance.choice(known[task]).tolist() for task in tasks]
             shown = [TrainingSequence(tuple(tokens), tuple(map(bool, scored))) for tokens, scored in drawn]
-            kept = replayed(run, context, settings, number)
-            logprobs = run.trainer.logprobs([*shown, *kept])
-            loss = self._loss(shown, logprobs[: len(shown)])
-            run.trainer.backward(with_replay(loss, logprobs[len(shown) :], settings.replay_weight, metrics))
-            metrics["gradient_norm"] = run.trainer.step(run.factor(floor=0.3))
+            self._imitate(run, context, shown, metrics, number)
         return metrics
 
-    def _loss(self, shown: list[TrainingSequence], logprobs: list[Tensor]) -> Tensor:
-        """See the module; 0 where everything is likely enough."""
+    def _imitate(
+        self,
+        run: LearningRun,
+        context: LearningContext,
+        shown: list[TrainingSequence],
+        metrics: dict[str, float],
+        again: int | None = None,
+    ) -> None:
+        """One step of the optimiser; on remembered winners it is the step's number `again`."""
+        kept = replayed(run, context, self.settings, *([] if again is None else [again]))
+        logprobs = run.trainer.logprobs([*shown, *kept])
+        own = logprobs[: len(shown)]
+        loss = -torch.cat(own).mean() if again is None else self._remembered(shown, own)
+        run.trainer.backward(with_replay(loss, logprobs[len(shown) :], self.settings.replay_weight, metrics))
+        metrics["gradient_norm"] = run.trainer.step(run.factor(floor=0.3))
+
+    def _remembered(self, shown: list[TrainingSequence], logprobs: list[Tensor]) -> Tensor:
+        """The loss of remembered winners (see the module); 0 where everything is likely enough."""
         logp_N = torch.cat(logprobs)
         after_N = np.concatenate([replies_after(one.targets) for one in shown])
         weights_N = self.settings.discount ** torch.from_numpy(after_N).to(logp_N)
         pulls_N = logp_N.detach().exp() < self.settings.enough
         return (-logp_N * weights_N)[pulls_N].sum() / weights_N.sum()
+
+
+def by_chance(episode: Episode) -> bool:
+    """Whether chance had a say in a run."""
+    return any(segment.origin == "demonstration" for segment in episode.transcript.segments)
 
 
 def replies_after(places_N: np.ndarray) -> np.ndarray:
@@ -99,18 +126,15 @@ def replies_after(places_N: np.ndarray) -> np.ndarray:
     return reply_N[-1:] - reply_N
 
 
-def remember(known: dict[str, list[Tensor]], groups: list[list[Episode]], settings: RejectionSamplingSettings) -> int:
-    """Add the winners of `groups` to the known ones, and forget the oldest tasks beyond `kept`; how many were added."""
-    fresh = 0
-    for group in groups:
-        if won := [from_transcript(one.transcript) for one in winners(group, settings.winners)]:
-            seed = str(group[0].task.seed)
-            known.pop(seed, None)
-            known[seed] = [torch.tensor([one.tokens, one.scored], dtype=torch.int32) for one in won]
-            fresh += len(won)
-    for seed in list(known)[: -settings.kept]:
-        del known[seed]
-    return fresh
+def remember(known: dict[str, list[Tensor]], won: Sequence[tuple[str, list[Episode]]], most: int) -> None:
+    """Add the winners of tasks to the known ones, as the newest, and forget the oldest tasks beyond `most`."""
+    for task, runs in won:
+        if runs:
+            told = [from_transcript(one.transcript) for one in runs]
+            known.pop(task, None)
+            known[task] = [torch.tensor([one.tokens, one.scored], dtype=torch.int32) for one in told]
+    for task in list(known)[:-most]:
+        del known[task]
 
 
 def winners(group: list[Episode], most: int) -> list[Episode]:
