@@ -100,8 +100,7 @@ def skills() -> str:
         "functions 50 %, games 30 points over imitation by own runs. On the Xeon with AVX-512 VNNI CLINC150 was "
         "learned before there was a second opinion on replies. All own runs but those on the EPYC with AVX-512 VNNI, "
         "and those of SupportDesk and RESTAURANTS-8K on the Xeon with AMX, were before practice waited for enough to "
-        "learn from, and moves in games before they were held to their form. All of rejection sampling was before it "
-        "remembered its winners."
+        "learn from, and moves in games before they were held to their form."
     )
     head = ["skill", "machine", "seeds", *STAGES]
     return section("What is learned (%)", "skills.py", text, table(head, rows))
@@ -237,8 +236,8 @@ def own_runs() -> str:
             rows.append([name, part.machine, seeds, *shares, minutes, str(one["released"])])
     text = (
         "No expert, no right answers, no examples: one command, and what is live then beside the bare model, both held "
-        "to what can be replied there. Of Blackjack's hands 43 % are won at best. On the EPYC it was before chance had "
-        "a say in practice and winners were remembered; Blackjack is learned by a policy gradient, without either."
+        "to what can be replied there. Of Blackjack's hands 43 % are won at best. On the EPYC GridWorld was before "
+        "chance had a say in practice; on the Xeon it has."
     )
     columns = ["environment", "machine", "seeds", "before (%)", "after (%)", "minutes", "released"]
     return section("Own runs alone", "own_runs.py", text, table(columns, rows))
