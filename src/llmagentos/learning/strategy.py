@@ -106,8 +106,8 @@ def choose(
     Where none succeeds and the right `answers` are known, those are imitated; where they are not and some runs were
     rewarded more than others, these are reinforced, or the winners of runs in which `chance` had a say are imitated.
     `probe` may be empty where there are demonstrations. `prompt_share` (0 to 1) of a demonstration's tokens is a prompt
-    that all runs have in common: where that is nearly everything it is left out from the
-    beginning. `LearningError` says what is missing otherwise.
+    that all runs have in common: where that is nearly everything it is left out from the beginning.
+    `LearningError` says what is missing otherwise.
     """
     if demonstrations and prompt_share >= MOSTLY_PROMPT:
         reason = (
