@@ -214,11 +214,9 @@ class Autonomy:
         runs = cycle.rollouts.play(tasks, policy, stage=f"looking at {name}", labels=labels, on_progress=show)
         check_time(runs, seconds, by_name)
         expert = has_expert(env)
-        answers = has_answers(env)
         probe = [] if expert else cycle.choosing.probe(env, seed=seed + 1, seconds=seconds, on_progress=show)
         check_time([run for group in probe for run in group], seconds, by_name)
-        more = cycle.choosing.by_chance
-        chance = [] if answers else more(env, probe, seed=seed + 1, seconds=seconds, on_progress=show)
+        chance = cycle.choosing.by_chance(env, probe, seed=seed + 1, seconds=seconds, on_progress=show)
         found = assess(
             env.skill,
             runs,
@@ -227,7 +225,7 @@ class Autonomy:
             recovers=env.expert_recovers,
             corrections=sum(judged.better is not None for judged in cycle.parts.people.of_skill(env.skill)),
             prompt_share=cycle.choosing.prompt_share(env) if expert else 0.0,
-            answers=answers,
+            answers=has_answers(env),
             chance=chance,
         )
         known = env.skill in cycle.parts.releases.live().skills

@@ -74,7 +74,7 @@ class Choosing:
         if seconds is not None and not answers and not any(run.success for run in runs):
             named = f"say by what it is learned: llmagentos learn '{env.skill}' --learner policy-gradient"
             check_time(runs, seconds, named)
-        chance = [] if answers else self.by_chance(env, probe, seconds=seconds, on_progress=on_progress)
+        chance = self.by_chance(env, probe, seconds=seconds, on_progress=on_progress)
         return choose(env.skill, demonstrations=False, probe=probe, answers=answers, chance=chance)
 
     def by_chance(
@@ -87,9 +87,10 @@ class Choosing:
         on_progress: OnProgress = _quiet,
     ) -> list[list[Episode]]:
         """The same as `probe` with chance having a say in what is replied; none where nothing calls for it: some runs
-        of `probe` were rewarded more than others or succeed, or replies cannot be counted."""
+        of `probe` were rewarded more than others or succeed, right answers are known, or replies cannot be counted."""
         runs = [run for group in probe for run in group]
-        if any(run.success for run in runs) or any(map(is_mixed, probe)) or not any(map(_counted, runs)):
+        to_go_by = any(run.success for run in runs) or any(map(is_mixed, probe))
+        if to_go_by or not any(map(_counted, runs)) or has_answers(env):
             return []
         return self.probe(env, seed=seed, seconds=seconds, on_progress=on_progress, explore=BY_CHANCE)
 
