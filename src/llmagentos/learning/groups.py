@@ -166,8 +166,14 @@ def practise(run: LearningRun, context: LearningContext, settings: GroupSettings
     """A step's runs and what the plain ones measure."""
     again = mixed_tasks(run)
     again = random.Random(run.seed(6)).sample(again, min(len(again), int(settings.repeat * settings.tasks)))
-    explore = settings.explore * run.left
-    asked = Practice(settings.tasks, settings.samples, run.seed(), settings.temperature, None, 0, tuple(again), explore)
+    asked = Practice(
+        settings.tasks,
+        settings.samples,
+        run.seed(),
+        settings.temperature,
+        again=tuple(again),
+        explore=settings.explore * run.left,
+    )
     adapter = run.trainer.snapshot()
     played = context.practice(adapter, asked)
     for number in range(1, settings.rounds):

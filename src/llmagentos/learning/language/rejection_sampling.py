@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -36,6 +37,9 @@ from llmagentos.records.episode import Episode
 WON = "won"
 """Under which a run keeps its winners: by the seed of their task, the newest last; tokens and which of them are scored,
 [2, N]."""
+
+LossOf: TypeAlias = Callable[[list[TrainingSequence], list[Tensor]], Tensor]
+"""Of winners and the log-probabilities of their scored tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ class RejectionSampling:
             return {}
         metrics = {"winners": float(len(fresh))}
         if WON not in run.extra and not any(map(by_chance, fresh)):
-            self._imitate(run, context, [from_transcript(one.transcript) for one in fresh], metrics)
+            self._imitate(run, context, [from_transcript(one.transcript) for one in fresh], mean_loss, metrics)
             return metrics
         known: dict[str, list[Tensor]] = run.extra.setdefault(WON, {})
         remember(known, won, settings.kept)
@@ -87,7 +91,7 @@ class RejectionSampling:
             tasks = chance.sample(list(known), min(settings.batch, len(known)))
             drawn = [chance.choice(known[task]).tolist() for task in tasks]
             shown = [TrainingSequence(tuple(tokens), tuple(map(bool, scored))) for tokens, scored in drawn]
-            self._imitate(run, context, shown, metrics, number)
+            self._imitate(run, context, shown, self._remembered, metrics, number)
         return metrics
 
     def _imitate(
@@ -95,14 +99,14 @@ class RejectionSampling:
         run: LearningRun,
         context: LearningContext,
         shown: list[TrainingSequence],
+        loss_of: LossOf,
         metrics: dict[str, float],
-        again: int | None = None,
+        *parts: int,
     ) -> None:
-        """One step of the optimiser; on remembered winners it is the step's number `again`."""
-        kept = replayed(run, context, self.settings, *([] if again is None else [again]))
+        """One step of the optimiser; `parts` tell it from the others of this step of practice."""
+        kept = replayed(run, context, self.settings, *parts)
         logprobs = run.trainer.logprobs([*shown, *kept])
-        own = logprobs[: len(shown)]
-        loss = -torch.cat(own).mean() if again is None else self._remembered(shown, own)
+        loss = loss_of(shown, logprobs[: len(shown)])
         run.trainer.backward(with_replay(loss, logprobs[len(shown) :], self.settings.replay_weight, metrics))
         metrics["gradient_norm"] = run.trainer.step(run.factor(floor=0.3))
 
@@ -113,6 +117,11 @@ class RejectionSampling:
         weights_N = self.settings.discount ** torch.from_numpy(after_N).to(logp_N)
         pulls_N = logp_N.detach().exp() < self.settings.enough
         return (-logp_N * weights_N)[pulls_N].sum() / weights_N.sum()
+
+
+def mean_loss(shown: list[TrainingSequence], logprobs: list[Tensor]) -> Tensor:
+    """The loss of winners that are imitated once (see the module)."""
+    return -torch.cat(logprobs).mean()
 
 
 def by_chance(episode: Episode) -> bool:
