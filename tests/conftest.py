@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from llmagentos.agentos import AgentOS
 
+settings.register_profile("untimed", deadline=None)  # a busy machine fails no test
+settings.load_profile("untimed")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # products of tiny models are slower on several threads
 KERNELS = Path(tempfile.gettempdir()) / f"llmagentos-kernels-{os.getuid()}"
 os.environ["LLMAGENTOS_KERNELS"] = str(KERNELS)  # compiled once, not for every home

@@ -82,7 +82,7 @@ def test_equal_differences_are_not_taken_for_certainty(count, method):
 @given(
     st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40), st.sampled_from(["percentile", "bca"])
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_interval_holds_its_estimate_and_stays_in_range(pairs, method):
     left, right = [float(a) for a, _ in pairs], [float(b) for _, b in pairs]
     interval = paired_bootstrap(left, right, method=method, resamples=500)

@@ -45,7 +45,7 @@ episodes = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(episode=episodes)
 def test_encoding_returns_every_episode_equal(episode: Episode) -> None:
     assert decode(*encode(episode)) == episode

@@ -80,7 +80,7 @@ def test_claim_lets_unrelated_facts_stand_side_by_side(old: str, new: str) -> No
     assert not conflict(new, old)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(statement=st.text(max_size=200))
 def test_claim_reads_any_text(statement: str) -> None:
     claim = find_claim(statement)

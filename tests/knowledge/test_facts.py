@@ -159,7 +159,7 @@ def test_facts_said_by_many_threads_at_once_are_stored_once(facts: Facts) -> Non
     assert (kinds.count("added"), kinds.count("confirmed")) == (20, 60)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(said=st.lists(st.sampled_from(["Ann", "Bob", "Carl", "nice"]), min_size=1, max_size=8))
 def test_facts_keep_all_that_was_said_and_hold_only_the_last(facts: Facts, said: list[str]) -> None:
     owner = new_id("owner")

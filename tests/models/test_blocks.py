@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from llmagentos.models.blocks import BlockPool, beginning
@@ -80,7 +80,6 @@ def test_forgotten_owner_s_blocks_come_back_though_some_are_in_use() -> None:
     assert pool.room == 4
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.lists(st.integers(0, 2), min_size=1, max_size=9), st.integers(0, 1), st.booleans())))
 def test_every_block_is_somewhere_once(history: list[tuple[list[int], int, bool]]) -> None:
     pool = BlockPool(12, 2, most_idle=5)

@@ -2,7 +2,7 @@ import json
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from llmagentos.programs.parsing import MAX_CHARACTERS, ParsedCall, parse_call, render_call
@@ -108,7 +108,6 @@ def test_oversized_call_is_refused() -> None:
     assert str(MAX_CHARACTERS) in parsed.error
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=10) | st.booleans(), max_size=4))
 def test_rendered_call_is_read_back(arguments: dict[str, object]) -> None:
     try:
@@ -119,7 +118,6 @@ def test_rendered_call_is_read_back(arguments: dict[str, object]) -> None:
     assert parse_call(render_call(call), TOOLS) == ParsedCall(call, True)
 
 
-@settings(deadline=None)
 @given(st.text(alphabet='{}[]":,\\ refund1', max_size=60))
 def test_parser_never_raises(text: str) -> None:
     parsed = parse_call(text, TOOLS)

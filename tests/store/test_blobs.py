@@ -14,7 +14,7 @@ from llmagentos.store.blobs import INLINE_LIMIT, Blobs
 from llmagentos.store.store import Store
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=2000))
 def test_blobs_return_the_same_bytes_by_their_digest(store: Store, data: bytes) -> None:
     digest = store.blobs.put(data)

@@ -77,13 +77,13 @@ def test_full_text_column_filter_and_prefix_match_nothing_by_themselves(store: S
     assert found(store, "cat -secret") == ["secret cat"]
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(query=st.text(max_size=60))
 def test_full_text_answers_any_query(store: Store, query: str) -> None:
     assert len(store.documents.search(query, limit=3)) <= 3
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     words=st.text(alphabet="打开门天气窗户首都abc ", min_size=1, max_size=12).filter(lambda text: text.strip() != "")
 )

@@ -25,7 +25,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=json_values)
 def test_journal_returns_every_body_unchanged(store: Store, body: object) -> None:
     seq = store.journal.append("p", "kind", body)
