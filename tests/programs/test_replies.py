@@ -17,7 +17,21 @@ def test_a_list_of_texts_is_read_back(texts: list[str]) -> None:
     assert listed("|".join(map(re.escape, texts))) == tuple(dict.fromkeys(texts))
 
 
-PIECES = ["a", "b|c", "(a|bc)", "(?:a|b)", "[ab]", "[a-c]", r"\d", "[ab]{2}", "(a|b){0,2}", r"\[", "-", "[a-]"]
+PIECES = [
+    "a",
+    "b|c",
+    "(a|bc)",
+    "(?:a|b)",
+    "[ab]",
+    "[a-c]",
+    r"\d",
+    "[ab]{2}",
+    r"[a\u0062]",
+    "(a|b){0,2}",
+    r"\[",
+    "-",
+    "[a-]",
+]
 
 
 @given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=3).map("".join))
@@ -33,7 +47,13 @@ def test_what_is_listed_is_all_that_matches(pattern: str) -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "count"),
-    [(r"\[([ABC]) ?,? ?([ABC])\]", 9), (r"\[([01]), ([01])\]", 4), ("0|1|2", 3), (r"\[ ?(up|down) ?\]", 2)],
+    [
+        (r"\[([ABC]) ?,? ?([ABC])\]", 9),
+        (r"[ab\u0020]{2}", 9),
+        (r"\[([01]), ([01])\]", 4),
+        ("0|1|2", 3),
+        (r"\[ ?(up|down) ?\]", 2),
+    ],
 )
 def test_moves_of_games_and_actions_are_counted(pattern: str, count: int) -> None:
     assert len(listed(pattern)) == count
@@ -48,6 +68,7 @@ UNCOUNTED = [
     "a$",
     "[^a]",
     "(?i:a)",
+    r"\u00",
     "(a",
     "a)",
     "[a",

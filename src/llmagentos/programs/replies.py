@@ -20,8 +20,8 @@ def listed(pattern: str) -> tuple[str, ...]:
     """All texts that `pattern` allows, without what `?` lets be left out; nothing where they are more than `MOST` or
     cannot be counted.
 
-    Read are texts, `|`, groups, classes such as `[A-C1]`, `\\d`, and how often: `?`, `{2}`, `{0,2}`. Games allow blanks
-    in many places: a move that is spelled in one way is learned in one way.
+    Read are texts, `|`, groups, classes such as `[A-C1]`, `\\d`, `\\u0020`, and how often: `?`, `{2}`, `{0,2}`. Games
+    allow blanks in many places: a move that is spelled in one way is learned in one way.
     """
     reader = _Reader(pattern)
     try:
@@ -74,6 +74,9 @@ class _Reader:
         letter = self._take()
         if letter == "d":
             return list("0123456789")
+        if letter == "u":
+            self.at += 4
+            return [chr(int(self.pattern[self.at - 4 : self.at], 16))]
         if letter.isalnum():
             raise _UncountableError
         return [letter]
