@@ -40,6 +40,12 @@ def test_each_fault_is_told(ends: Any, said: str) -> None:
     assert warnings(curve(FEWEST - 1, **ends)) == []
 
 
+@pytest.mark.parametrize(("strict", "told"), [((0.0, 0.0), True), ((0.1, 0.1), False)])
+def test_where_nothing_ever_succeeds_it_is_told_how_success_is_said(strict: tuple[float, float], told: bool) -> None:
+    (said,) = warnings(curve(strict=strict, lenient=strict))
+    assert ("info['success']" in said) == told
+
+
 def test_runs_that_broke_off_are_told_however_few_steps_there_are() -> None:
     assert warnings([{"reward": 0.0}, {"failed": 0.25, "reward": 0.0}]) == [
         "12.5% of the agent's own runs could not be finished and taught nothing. See what they said: "

@@ -23,6 +23,7 @@ REPEATS = 0.2
 RISING = 0.01
 """Least rise of the mean reward from one window to the next, beyond its standard error."""
 
+NEVER_SUCCEEDED = " If some of these runs are what you want, say info['success'] where they end."
 BY_HEART = 0.1
 """Success in practice above the held-out one that is told, where chance does not explain it either."""
 
@@ -47,7 +48,7 @@ def warnings(curve: Curve) -> list[str]:
     if reward[1] - reward[0] >= REWARD_UP and gained <= STRICT_FLAT:
         found.append(
             f"The reward rose from {reward[0]:.2f} to {reward[1]:.2f} while strict success went from {strict[0]:.0%} "
-            f"to {strict[1]:.0%}: what is rewarded is not what counts."
+            f"to {strict[1]:.0%}: what is rewarded is not what counts." + (NEVER_SUCCEEDED if strict[1] == 0 else "")
         )
     if length[0] > 0 and length[1] / length[0] >= LONGER and gained < REWARD_UP:
         found.append(
