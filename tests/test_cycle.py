@@ -24,6 +24,7 @@ from llmagentos.learning.context import Learning, LearningContext
 from llmagentos.learning.language.imitation import Imitation, ImitationSettings
 from llmagentos.learning.lessons import Lessons
 from llmagentos.learning.routes import fit_route
+from llmagentos.learning.strategy import CHANCES
 from llmagentos.learning.tempering import TEMPERED, between
 from llmagentos.learning.trainer import AdapterSettings, AdapterTrainer, from_transcript
 from llmagentos.learning.unproven import AFTER, MORE, harmed, tried_from, unproven
@@ -38,6 +39,7 @@ from llmagentos.records.identity import JSON, new_id
 from llmagentos.records.message import Message
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Artefact, Candidate, Interval, SkillCheck, Verdict
+from llmagentos.records.task import Reward
 from llmagentos.records.transcript import Transcript
 
 DOOR, LIGHT, WALL = "CycleDoor-v0", "CycleLight-v0", "CycleWall-v0"
@@ -559,6 +561,23 @@ def test_chance_is_asked_where_no_run_succeeds_and_replies_can_be_counted(
     assert 0.05 < sum(run.success for group in explored for run in group) / 96 < 0.5
     origins = {segment.origin for group in explored for run in group for segment in run.transcript.segments}
     assert {"sampled", "demonstration"} <= origins
+
+
+@pytest.mark.parametrize(("wins_at", "seconds", "rounds"), [(3, None, 3), (99, None, CHANCES), (3, 0.0, 1)])
+def test_chance_is_asked_until_some_runs_are_rewarded_more(
+    system: AgentOS, cycle: Cycle, monkeypatch: pytest.MonkeyPatch, wins_at: int, seconds: float | None, rounds: int
+) -> None:
+    reset, wall, drawn = Saying.reset, system.make_environment(WALL), []
+    monkeypatch.setattr(Saying, "reset", lambda self, **given: (reset(self, **given)[0], {"replies": ["out", "in"]}))
+    lost = cycle.choosing.probe(wall)[0][0]
+
+    def probe(self: Choosing, env: LanguageEnvironment, *, seed: int, **options: Any) -> list[list[Episode]]:
+        drawn.append(seed)
+        return [[lost, replace(lost, rewards=(Reward(1.0),)) if len(drawn) == wins_at else lost]]
+
+    monkeypatch.setattr(Choosing, "probe", probe)
+    assert len(cycle.choosing.by_chance(wall, [[lost, lost]], seed=5, seconds=seconds)) == rounds
+    assert drawn == list(range(5, 5 + rounds))
 
 
 def test_known_answers_are_imitated_and_replayed(

@@ -6,6 +6,7 @@ told. It does not learn; the rules are `learning/strategy.py`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from llmagentos.kernel.rollouts import Rollouts
 from llmagentos.learning.replying import alone
 from llmagentos.learning.strategy import (
     BY_CHANCE,
+    CHANCES,
     PROBE_SAMPLES,
     PROBE_TASKS,
     Choice,
@@ -86,13 +88,23 @@ class Choosing:
         seconds: float | None = None,
         on_progress: OnProgress = _quiet,
     ) -> list[list[Episode]]:
-        """The same as `probe` with chance having a say in what is replied; none where nothing calls for it: some runs
-        of `probe` were rewarded more than others or succeed, right answers are known, or replies cannot be counted."""
+        """The same as `probe` with chance having a say in what is replied, until some runs are rewarded more than
+        others, at most `CHANCES` times and in about `seconds`.
+
+        Nothing where it is not called for: some runs of `probe` were rewarded more than others or succeed, right
+        answers are known, or replies cannot be counted.
+        """
         runs = [run for group in probe for run in group]
         to_go_by = any(run.success for run in runs) or any(map(is_mixed, probe))
         if to_go_by or not any(map(_counted, runs)) or has_answers(env):
             return []
-        return self.probe(env, seed=seed, seconds=seconds, on_progress=on_progress, explore=BY_CHANCE)
+        played: list[list[Episode]] = []
+        began = time.monotonic()
+        for number in range(CHANCES):
+            played += self.probe(env, seed=seed + number, seconds=seconds, on_progress=on_progress, explore=BY_CHANCE)
+            if any(map(is_mixed, played)) or (seconds is not None and time.monotonic() - began >= seconds):
+                break
+        return played
 
     def prompt_share(self, env: LanguageEnvironment) -> float:
         """Share of a demonstration's tokens that a brief prompt would leave out; 0 where it is brief already."""

@@ -73,6 +73,9 @@ PROBE_TASKS, PROBE_SAMPLES = 12, 8
 """Own runs that tell whether reinforcement has anything to start from."""
 BY_CHANCE = 0.5
 """Share of turns at which chance replies where none of them succeeds."""
+CHANCES = 8
+"""Rounds of as many such runs at most: where one run in a hundred wins by chance, a single round finds nothing in one
+case of three and eight in one of two thousand."""
 LOOKING_SHARE = 0.2
 """Of the minutes that may go into looking for what to learn, and by what."""
 SHORTEST_LOOK = 20.0
