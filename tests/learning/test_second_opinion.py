@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,16 @@ from llmagentos.environments.registry import write_query
 from llmagentos.environments.requests import NAME, NOTHING_FITS
 from llmagentos.errors import EngineError
 from llmagentos.evaluation.gate import GateRules
+from llmagentos.kernel.rollouts import Policy
+from llmagentos.learning.abstention import NEVER
 from llmagentos.learning.language.imitation import Imitation, ImitationSettings
-from llmagentos.learning.replying import alone
+from llmagentos.learning.replying import alone, settled
 from llmagentos.learning.second_opinion import remember
 from llmagentos.learning.trainer import AdapterSettings
 from llmagentos.models.prototypes import Prototypes
 from llmagentos.records.progress import Progress
+from llmagentos.records.release import Candidate
+from llmagentos.releases.classifiers import Classifiers
 
 TOPICS = {"refund": "money", "delay": "parcel", "address": "street"}
 SHORT = Imitation(ImitationSettings(AdapterSettings(rank=4, alpha=8.0), batch=2, pool=8, limit=1))
@@ -59,6 +63,14 @@ def tickets(path: Path, count: int = 240, **more: Any) -> str:
     return NAME + write_query({"data": str(path)})
 
 
+def with_requests_that_nothing_fits(path: Path) -> str:
+    """The name of an environment of 320 tickets, a quarter of which are about something else."""
+    topics = [*TOPICS, "oos"]
+    rows = [{"text": f"{TOPICS.get(topics[n % 4], 'weather')} {n}", "label": topics[n % 4]} for n in range(320)]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    return NAME + write_query({"data": str(path)})
+
+
 def system_of(tmp_path: Path, tiny_model: Path) -> AgentOS:
     return AgentOS(tmp_path / "home", str(tiny_model))
 
@@ -66,6 +78,11 @@ def system_of(tmp_path: Path, tiny_model: Path) -> AgentOS:
 def cycle_of(system: AgentOS) -> Cycle:
     rules = GateRules(minimum_tasks=6, divergence_budget=None, resamples=400)
     return Cycle(system.cycle.parts, CycleSettings(gate_tasks=24, development_tasks=4, rules=rules))
+
+
+def parts(system: AgentOS) -> tuple[Classifiers, Callable[[bytes], str]]:
+    """What reads requests, and what stores an artefact."""
+    return system.cycle.parts.classifiers, system.store.blobs.put
 
 
 def remembered(system: AgentOS, name: str, corrected: Sequence[tuple[str, str]] = ()) -> Prototypes | None:
@@ -192,20 +209,33 @@ def test_harmful_opinion_is_left_out_and_one_that_is_live_is_taken_out(
 def test_words_for_nothing_fits_are_weighed_with_both_voices(
     tmp_path: Path, tiny_model: Path, words: type[Words]
 ) -> None:
-    topics = [*TOPICS, "oos"]
-    rows = [{"text": f"{TOPICS.get(topics[n % 4], 'weather')} {n}", "label": topics[n % 4]} for n in range(320)]
-    path = tmp_path / "rows.jsonl"
-    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
     with system_of(tmp_path, tiny_model) as system:
-        cycle = cycle_of(system)
-        candidate = cycle.teach(
-            cycle.players.environment(NAME + write_query({"data": str(path)})), SHORT, None, minutes=30
-        )
+        cycle, name = cycle_of(system), with_requests_that_nothing_fits(tmp_path / "rows.jsonl")
+        candidate = cycle.teach(cycle.players.environment(name), SHORT, None, minutes=30)
         assert candidate.evidence["abstention"]["before"] == candidate.evidence["opinion"]["after"] > 0.9
         kinds = sorted(one.kind for one in candidate.artefacts)
         assert kinds == ["adapter", "classifier", "router", "settings"]
         (made,) = [one for one in candidate.artefacts if one.kind == "classifier"]
         assert NOTHING_FITS in Prototypes.from_bytes(system.store.blobs.get(made.digest)).replies
+
+
+def test_opinion_that_has_no_say_still_tells_what_is_like_nothing_known(
+    tmp_path: Path, tiny_model: Path, words: type[Words], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmagentos.learning.second_opinion.Heard.helps", False)
+    with system_of(tmp_path, tiny_model) as system:
+        name, classifiers, put = with_requests_that_nothing_fits(tmp_path / "rows.jsonl"), *parts(system)
+        env, prototypes = system.make_environment(name), remembered(system, name)
+        assert prototypes is not None
+        topics = {word: topic for topic, word in TOPICS.items()}
+        calls = {"function": lambda request: f'{{"{topics.get(request.split()[0], "refund")}": {{}}}}'}
+        policy, candidate = Policy("c", program="policy", arguments=calls), Candidate("c", env.skill, (), "imitation")
+        made = settled(env, system.cycle.rollouts, policy, candidate, prototypes, classifiers, put)
+        (kept,) = [one for one in made.artefacts if one.kind == "classifier"]
+        assert Prototypes.from_bytes(system.store.blobs.get(kept.digest)).weight == 0
+        weighed = made.evidence["abstention"]
+        assert weighed["farther"] > NEVER
+        assert (weighed["before"], weighed["after"]) == (0.75, 1.0)
 
 
 def test_withdrawn_correction_is_in_no_prototype(tmp_path: Path, tiny_model: Path, words: type[Words]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -46,8 +47,8 @@ def test_blanks_around_a_reply_do_not_make_it_another() -> None:
     assert OPINION.weighed(" a\n", 0.6)[1] == OPINION.weighed("a", 0.6)[1]
 
 
-@pytest.mark.parametrize("opinion", [Opinion(), Opinion(("a",), (0.0,))])
-def test_without_another_reply_nothing_changes(opinion: Opinion) -> None:
+@pytest.mark.parametrize("opinion", [Opinion(), Opinion(("a",), (0.0,)), replace(OPINION, weight=0.0)])
+def test_without_another_reply_or_a_say_nothing_changes(opinion: Opinion) -> None:
     assert opinion.weighed("a", 0.2) == ("a", 0.2)
 
 

@@ -44,6 +44,11 @@ class Weighed:
     """Tasks that were right without it alone."""
 
     @property
+    def by_likeness(self) -> bool:
+        """Whether how near known requests are has a say."""
+        return self.abstention is not None and self.abstention.farther > NEVER
+
+    @property
     def evidence(self) -> dict[str, JSON]:
         """As a candidate reports it."""
         found = {name: getattr(self, name) for name in ("tasks", "before", "after", "gained", "lost")}
@@ -59,7 +64,7 @@ class Weighed:
         if self.abstention is None:
             return f"the agent never abstains: on {self.tasks} development tasks it would help with nothing"
         words = self.abstention
-        far = f" or a likeness of {words.farther:.2f} to any known request" if words.farther > NEVER else ""
+        far = f" or a likeness of {words.farther:.2f} to any known request" if self.by_likeness else ""
         became = change(self.before, self.after, self.tasks, self.gained, self.lost)
         return f"below a probability of {words.below:.2f}{far} the agent says {words.words!r}: {became}"
 

@@ -58,21 +58,25 @@ def settled(
         opinions = classifiers.opinions([run.observation for run in runs], prototypes)
         found = hear(runs, sure, opinions, rollouts, env.abstention)
         candidate = replace(candidate, evidence={**candidate.evidence, "opinion": found.evidence})
-        if found.helps:
-            heard, used = found, ""
-        else:
-            prototypes, used = None, ", and is left out"
+        used = "" if found.helps else ", and is left out"
         said = f"what is right for the nearest known requests is a second opinion{used}: {found}"
         on_progress(Progress(f"a second opinion: {env.skill}", 1, 1, note=said))
+        if found.helps:
+            heard = found
+        else:  # how near they are may still tell what nothing fits
+            heard, prototypes = replace(heard, near=found.near), replace(prototypes, weight=0.0)
+    near_tells = False
+    if env.abstention:
+        always = Policy("", program="policy", arguments={"function": lambda observation: env.abstention})
+        instead = [run.success for run in rollouts.play(tasks, always, labels=LABELS)]
+        weighed = weigh(heard, instead, env.abstention)
+        on_progress(Progress(f"abstention: {env.skill}", 1, 1, note=str(weighed)))
+        candidate, near_tells = weighed.applied(candidate, store), weighed.by_likeness
+    if prototypes is not None and not (prototypes.weight or near_tells):
+        prototypes = None
     if prototypes is not None or "classifier" in before:
         candidate = candidate.bringing(classifier_artefact(candidate.skill, prototypes, store))
-    if not env.abstention:
-        return candidate
-    always = Policy("", program="policy", arguments={"function": lambda observation: env.abstention})
-    instead = [run.success for run in rollouts.play(tasks, always, labels=LABELS)]
-    weighed = weigh(heard, instead, env.abstention)
-    on_progress(Progress(f"abstention: {env.skill}", 1, 1, note=str(weighed)))
-    return weighed.applied(candidate, store)
+    return candidate
 
 
 def confidence(run: Episode) -> float:

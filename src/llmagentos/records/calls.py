@@ -50,7 +50,7 @@ class Opinion:
     """Natural logarithm of the probability of each of `replies`."""
     weight: float = 1.0
     """By what the opinion's logarithms are multiplied, at least 0: a product of experts (Hinton 2002, Neural
-    Computation 14(8), equation 1)."""
+    Computation 14(8), equation 1). At 0 it has no say, and tells its `cosines` alone."""
     cosines: tuple[float, ...] = ()
     """Of what is asked to what each of `replies` was right for, in [-1, 1]; empty where nobody compared."""
 
@@ -65,7 +65,7 @@ class Opinion:
         All that the model does not give to `said` is given to the other: it was not asked about that one.
         """
         others = [place for place, reply in enumerate(self.replies) if reply != said.strip()]
-        if not others:
+        if not others or not self.weight:
             return said, probability
         here = self.replies.index(said.strip()) if said.strip() in self.replies else -1
         likely = min(max(probability, UNLIKELY), 1 - UNLIKELY)
