@@ -77,6 +77,10 @@ def test_runs_that_broke_off_say_what_broke(group: Callable[[str], list[Episode]
     broken = [[replace(run, outcome="failed", error="The shop burned down.") for run in group("00")]]
     with pytest.raises(LearningError, match=r"2 of them could not be finished.*The shop burned down.*Mend the env"):
         choose("Toy-v0", demonstrations=False, probe=[*broken, group("00")])
+    with pytest.raises(
+        LearningError, match=r"^None of 2 own runs of Toy-v0 could be finished\. The first one said: The"
+    ):
+        choose("Toy-v0", demonstrations=False, probe=broken)
 
 
 def test_nothing_was_tried_says_what_is_missing() -> None:

@@ -133,10 +133,7 @@ def choose(
         found = f"no own run succeeded yet, and in {by_chance} of {len(chance)} tasks some did when chance had a say"
         return Choice(EXPLORING, f"{found}; the winners alone are imitated")
     if solved == 0:
-        raise LearningError(
-            f"None of {sum(map(len, probe))} own runs of {skill} succeeded, and there is no expert: there is nothing "
-            "to imitate and nothing to reinforce. " + (_unfinished(probe) or NOTHING_TO_BEGIN_WITH)
-        )
+        raise LearningError(_nothing_to_learn_from(skill, probe))
     if all(rate == 1 for rate in rates):
         raise LearningError(f"All {sum(map(len, probe))} own runs of {skill} succeeded: there is nothing to learn.")
     found = f"pass@1 is {sum(rates) / len(rates):.0%} and pass@{len(probe[0])} {solved / len(rates):.0%}"
@@ -160,12 +157,18 @@ def check_time(runs: Sequence[Episode], seconds: float, otherwise: str) -> None:
         )
 
 
-def _unfinished(probe: Sequence[Sequence[Episode]]) -> str:
-    """How many runs failed on the way and what the first of them said; empty where all came to an end."""
-    failed = [episode for group in probe for episode in group if episode.outcome in ("failed", "unknown")]
-    if not failed:
-        return ""
-    return f"{len(failed)} of them could not be finished. The first one said: {failed[0].error} Mend the environment."
+def _nothing_to_learn_from(skill: str, probe: Sequence[Sequence[Episode]]) -> str:
+    """That no run succeeded, and what to do; where runs failed on the way, what the first of them said."""
+    runs = [episode for group in probe for episode in group]
+    failed = [episode for episode in runs if episode.outcome in ("failed", "unknown")]
+    first = f"The first one said: {failed[0].error} Mend the environment." if failed else ""
+    if failed and len(failed) == len(runs):
+        return f"None of {len(runs)} own runs of {skill} could be finished. {first}"
+    some = f"{len(failed)} of them could not be finished. {first}" if failed else NOTHING_TO_BEGIN_WITH
+    return (
+        f"None of {len(runs)} own runs of {skill} succeeded, and there is no expert: there is nothing to imitate and "
+        f"nothing to reinforce. {some}"
+    )
 
 
 def reinforcing(probe: Sequence[Sequence[Episode]]) -> tuple[LearnerName, str]:
