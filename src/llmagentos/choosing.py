@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from llmagentos.kernel.rollouts import Rollouts
@@ -29,6 +29,7 @@ from llmagentos.learning.worked import expert_runs, has_answers, has_expert, pro
 from llmagentos.places import Places
 from llmagentos.players import Players
 from llmagentos.programs.replies import listed
+from llmagentos.records.calls import Exploration
 from llmagentos.records.episode import Episode
 from llmagentos.records.progress import Progress
 
@@ -101,7 +102,9 @@ class Choosing:
         played: list[list[Episode]] = []
         began = time.monotonic()
         for number in range(CHANCES):
-            played += self.probe(env, seed=seed + number, seconds=seconds, on_progress=on_progress, explore=BY_CHANCE)
+            played += self.probe(
+                env, seed=seed + number, seconds=seconds, on_progress=on_progress, explore=Exploration(BY_CHANCE)
+            )
             if any(map(is_mixed, played)) or (seconds is not None and time.monotonic() - began >= seconds):
                 break
         return played
@@ -121,17 +124,17 @@ class Choosing:
         seed: int = 0,
         seconds: float | None = None,
         on_progress: OnProgress = _quiet,
-        explore: float = 0.0,
+        explore: Exploration | None = None,
     ) -> list[list[Episode]]:
         """Several sampled runs of what learning begins from on each of a few training tasks: what it can do with luck.
 
-        A run that takes longer than `seconds` is ended as truncated. Chance replies at the share `explore` of turns.
+        A run that takes longer than `seconds` is ended as truncated. `explore` is how often chance replies.
         """
         live = self._players.releases.live()
         policy, place = self._players.policy(env, live), self.places.find(env, live, "policy-gradient")
         if seconds is not None:
             policy = replace(policy, limits=replace(policy.limits, seconds=seconds))
-        arguments = alone(policy.arguments) | ({"explore": explore} if explore else {})
+        arguments = alone(policy.arguments) | ({"explore": asdict(explore)} if explore else {})
         policy = replace(policy, sampling=replace(policy.sampling, temperature=1.0), arguments=arguments)
         with ExitStack() as serving:
             if place.start is not None and not place.known:

@@ -114,7 +114,7 @@ def test_replies_that_are_none_fail_the_run_and_say_what_to_give(build: Any, rep
 def test_chance_replies_at_its_share_of_the_turns_where_replies_can_be_counted(build: Any) -> None:
     def said(replies: Any, explore: float) -> Any:
         task = counting(1, replies=[replies], turns=12)
-        return build().submit(react(task, arguments={"explore": explore})).result(10)
+        return build().submit(react(task, arguments={"explore": {"turns": explore}})).result(10)
 
     always, never, some = (said(["go (on)", "no"], share) for share in (1.0, 0.0, 0.5))
     assert {step.action for step in always.steps} == {"go (on)", "no"}
@@ -123,6 +123,16 @@ def test_chance_replies_at_its_share_of_the_turns_where_replies_can_be_counted(b
     spoken = [segment for segment in some.transcript.segments if segment.origin in ("sampled", "demonstration")]
     assert [one.origin == "sampled" for one in spoken] == [step.action == "ok" for step in some.steps]
     assert {step.action for step in said("[a-z]+", 1.0).steps} == {"ok"}, "nobody can count them"
+
+
+@pytest.mark.parametrize(("runs", "disturbed"), [(0.0, {False}), (0.5, {False, True}), (1.0, {True})])
+def test_chance_has_a_say_in_its_share_of_the_runs(build: Any, runs: float, disturbed: set[bool]) -> None:
+    kernel, task, arguments = build(), counting(1, replies=["no"], turns=3), {"explore": {"turns": 1.0, "runs": runs}}
+    specs = [react(task, arguments=arguments, sampling=Sampling(seed=seed)) for seed in range(24)]
+    played = [kernel.submit(spec).result(10) for spec in specs]
+    said = [{step.action for step in run.steps} for run in played]
+    assert all(one in ({"ok"}, {"no"}) for one in said), "in a run always or never"
+    assert {one == {"no"} for one in said} == disturbed
 
 
 def test_unsure_reply_is_not_said(build: Any, renderer: Any) -> None:

@@ -32,6 +32,7 @@ from llmagentos.learning.language.preference import dpo_loss, kto_loss, pairs_of
 from llmagentos.learning.language.rejection_sampling import remember, replies_after, winners
 from llmagentos.learning.trainer import AdapterTrainer, from_transcript
 from llmagentos.models.adapters import FusedAdapter
+from llmagentos.records.calls import Exploration
 from llmagentos.records.episode import Episode
 from llmagentos.records.task import Task
 from llmagentos.records.transcript import Segment, Transcript
@@ -187,10 +188,32 @@ def test_chance_has_less_and_less_to_say_and_only_where_winners_are_imitated(
     workshop: Any, bandit: Bandit, learner: Any
 ) -> None:
     workshop.run(learner, workshop.context(practice=bandit))
-    shares = [asked.explore for asked in bandit.asked if not asked.examples]
-    assert shares[0] == learner.settings.explore == (0.5 if learner.name == "rejection-sampling" else 0)
+    asked = [one.explore for one in bandit.asked if not one.examples]
+    if learner.name != "rejection-sampling":
+        assert set(asked) == {None}
+        return
+    assert asked[0] == Exploration(learner.settings.explore, 0.5) == Exploration(0.5, 0.5)
+    assert [one.runs for one in asked] == [0.5, 0.5, 1, 1, 1, 1]
+    shares = [one.turns for one in asked]
     assert shares == sorted(shares, reverse=True)
-    assert not shares[0] or 0 < min(shares) < 0.1
+    assert 0 < min(shares) < 0.1
+
+
+@pytest.mark.parametrize(("by_chance", "alone", "goes_on"), [(2, 6, True), (2, 7, False), (0, 1, False), (1, 0, True)])
+def test_chance_has_no_say_any_more_where_what_it_disturbs_hardly_wins(
+    workshop: Any, own_run: Callable[..., Episode], by_chance: int, alone: int, goes_on: bool
+) -> None:
+    asked = list[Exploration | None]()
+    said = Transcript("tiny", (Segment("prompt", PROMPT), Segment("demonstration", (10,))))
+    chance = replace(own_run(PROMPT, (10,), 1.0), transcript=said)
+    runs = [*[chance] * by_chance, *[own_run(PROMPT, (11,), 1.0)] * alone, own_run(PROMPT, (13,), 0.0)]
+
+    def practice(adapter: FusedAdapter, practice: Practice) -> list[list[Episode]]:
+        asked.append(practice.explore)
+        return [runs if len(asked) == 1 else runs[-1:]]
+
+    workshop.run(rejection_sampling(4, hinted=0, samples=len(runs)), workshop.context(practice=practice))
+    assert [one is not None for one in asked] == [True, True, goes_on, goes_on]
 
 
 def test_pairs_use_each_run_once_and_the_widest_first(own_run: Any) -> None:

@@ -98,7 +98,7 @@ def called(learner: Learner) -> str:
 class Bandit:
     """One prompt, one of eight tokens to say, by the adapter's probabilities: even ones are rewarded.
 
-    Where chance has a say the first run of each task is its."""
+    Where chance has a say every other run of each task is its."""
 
     def __init__(self, workshop: Any, own_run: Callable[..., Episode], marker: int = 0) -> None:
         self.decoder, self.own_run, self.marker = workshop.decoder, own_run, marker
@@ -117,7 +117,7 @@ class Bandit:
         runs_ = [self.own_run(PROMPT, (ARMS[arm],), float(arm % 2 == 0), (self.marker,) * 3) for arm in drawn]
         groups = [runs_[at : at + asked.samples] for at in range(0, len(runs_), asked.samples)]
         if asked.explore:
-            groups = [[_by_chance(first), *others] for first, *others in groups]
+            groups = [[run if at % 2 else _by_chance(run) for at, run in enumerate(group)] for group in groups]
         tasks = [Task("Bandit-v0", asked.seed + number) for number in range(len(groups))]
         return [[replace(one, task=task) for one in group] for task, group in zip(tasks, groups, strict=True)]
 

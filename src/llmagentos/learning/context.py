@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeAlias
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.models.constraints import Constraints
 from llmagentos.models.decoder import Decoder
+from llmagentos.records.calls import Exploration
 from llmagentos.records.episode import Episode
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Candidate
@@ -52,8 +53,8 @@ class Practice:
     there are no runs."""
     again: tuple[int, ...] = ()
     """Seeds of training tasks to be played once more, among `tasks`."""
-    explore: float = 0.0
-    """Share of turns (0 to 1) at which chance replies, where the replies that there are can be counted."""
+    explore: Exploration | None = None
+    """How often chance replies, where the replies that there are can be counted; None for never."""
 
 
 @dataclass(frozen=True, slots=True)

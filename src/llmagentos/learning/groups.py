@@ -26,11 +26,19 @@ from llmagentos.learning.run import LearningRun
 from llmagentos.learning.trainer import AdapterSettings, TrainingSequence, from_transcript
 from llmagentos.learning.watch import is_flat, is_mixed, repetition, warnings
 from llmagentos.models.adapters import FusedAdapter
+from llmagentos.records.calls import Exploration
 from llmagentos.records.episode import Episode
 from llmagentos.records.transcript import TRAINABLE
 
 MOST_MIXED = 64
 """Tasks with mixed runs that are remembered."""
+COMPARED = 2
+"""First steps, in which half of the runs are left to the agent alone."""
+LESS_OFTEN = 3.0
+"""So many times less often the best, runs that chance disturbs are of no use. TowerOfHanoi, where two wrong moves lose,
+was not learned at all with chance in every run, and in 2.5 minutes without."""
+BEST = ("best_by_chance", "best_alone")
+"""Under which a run keeps how often each was the best."""
 ENDED = ("finished", "truncated")
 """Outcomes of runs whose reward is known: an environment that raises takes the rest of it along."""
 
@@ -172,7 +180,7 @@ def practise(run: LearningRun, context: LearningContext, settings: GroupSettings
         run.seed(),
         settings.temperature,
         again=tuple(again),
-        explore=settings.explore * run.left,
+        explore=exploration(run, settings),
     )
     adapter = run.trainer.snapshot()
     played = context.practice(adapter, asked)
@@ -181,6 +189,7 @@ def practise(run: LearningRun, context: LearningContext, settings: GroupSettings
             break
         played = [*played, *context.practice(adapter, replace(asked, seed=run.seed(7, number), again=()))]
     groups = ended(played)
+    compare(run, groups)
     count, failed = sum(map(len, played)), [one for group in played for one in group if one.outcome not in ENDED]
     metrics = describe(groups) if groups or not failed else {}
     hinted: list[list[Episode]] = []
@@ -190,6 +199,26 @@ def practise(run: LearningRun, context: LearningContext, settings: GroupSettings
     if failed:
         metrics["failed"] = len(failed) / count
     return Played(groups, hinted, failed[0].error if failed else ""), metrics
+
+
+def exploration(run: LearningRun, settings: GroupSettings) -> Exploration | None:
+    """How often chance replies in this step: at first in half of the runs, and then in all, or in none where those that
+    it had disturbed were much less often the best of their task. Where one wrong reply loses, chance only loses."""
+    if not settings.explore:
+        return None
+    turns = settings.explore * run.left
+    if run.done < COMPARED:
+        return Exploration(turns, runs=0.5)
+    by_chance, alone = (int(run.extra.get(key, 0)) for key in BEST)
+    return None if LESS_OFTEN * by_chance < alone else Exploration(turns)
+
+
+def compare(run: LearningRun, groups: list[list[Episode]]) -> None:
+    """Count in the first steps whose runs are the best of their tasks: chance's, or the agent's alone."""
+    if run.done < COMPARED:
+        best = [by_chance(episode) for group in groups for episode in best_of(group)]
+        for key, count in zip(BEST, (sum(best), len(best) - sum(best)), strict=True):
+            run.extra[key] = int(run.extra.get(key, 0)) + count
 
 
 def enough(groups: list[list[Episode]], settings: GroupSettings) -> bool:
@@ -237,6 +266,17 @@ def with_replay(loss: Tensor, kept: list[Tensor], weight: float, metrics: dict[s
     imitation = -torch.cat(kept).mean()
     metrics["replay_loss"] = float(imitation.detach())
     return loss + weight * imitation
+
+
+def best_of(group: list[Episode]) -> list[Episode]:
+    """The runs of a mixed group with the highest reward; none of another one."""
+    best = max((episode.reward for episode in group), default=0.0)
+    return [episode for episode in group if episode.reward == best] if is_mixed(group) else []
+
+
+def by_chance(episode: Episode) -> bool:
+    """Whether chance had a say in a run."""
+    return any(segment.origin == "demonstration" for segment in episode.transcript.segments)
 
 
 def mean_length(runs: list[TrainingSequence]) -> float:

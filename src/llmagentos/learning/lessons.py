@@ -10,7 +10,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -108,7 +108,7 @@ class Lessons:
             return []
         tasks = [*drawn[asked.examples :], *repeated]
         more: dict[str, JSON] = {"examples": shown} if shown else {}
-        more |= {"explore": asked.explore} if asked.explore else {}
+        more |= {"explore": asdict(asked.explore)} if asked.explore else {}
         runs = self._play(
             adapter, tasks, asked.samples, asked.temperature, asked.seed, "practice", asked.max_tokens, more
         )

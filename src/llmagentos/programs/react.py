@@ -21,6 +21,7 @@ from llmagentos.records.calls import (
     Act,
     CallTool,
     Classify,
+    Exploration,
     Generate,
     Observation,
     Observe,
@@ -42,7 +43,7 @@ def react(
     brief: str = "",
     abstain: dict[str, JSON] | None = None,
     classifier: str = "",
-    explore: float = 0.0,
+    explore: dict[str, JSON] | None = None,
 ) -> ProgramRun:
     """Play the environment, or reach a person's `goal` without one; returns the last reply.
 
@@ -52,18 +53,19 @@ def react(
     `brief` is all that an environment's player is told in the place of instructions and tools, where the weights have
     learned them. `abstain` is an `Abstention` as JSON: what is said to an environment in the place of an unsure reply.
     `classifier` is the digest of prototypes of requests: what was right for the nearest ones is weighed against the
-    first reply. `explore` is the share of turns (0 to 1) at which chance says one of the replies that there are, where
-    they can be counted (epsilon-greedy: Sutton and Barto 2018, section 5.4); it is recorded as a demonstration.
+    first reply. `explore` is an `Exploration` as JSON: how often chance says one of the replies that there are, where
+    they can be counted; it is recorded as a demonstration.
     """
     own = tuple(msgspec.convert(spec, ToolSpec) for spec in tools)
     if goal:
         return (yield from _reach(goal, own, instructions, examples, constrained))
     seen = yield from Observe()
     unsure = msgspec.convert(abstain, Abstention) if abstain else None
+    exploring = msgspec.convert(explore, Exploration) if explore else None
     opinion = (yield from Classify(seen.text, classifier)) if classifier else None
     return (
         yield from play(
-            seen, own, instructions, examples, constrained, brief, abstain=unsure, opinion=opinion, explore=explore
+            seen, own, instructions, examples, constrained, brief, abstain=unsure, opinion=opinion, explore=exploring
         )
     )
 
@@ -78,7 +80,7 @@ def play(
     expert: Callable[[str], str] | None = None,
     abstain: Abstention | None = None,
     opinion: Opinion | None = None,
-    explore: float = 0.0,
+    explore: Exploration | None = None,
 ) -> Generator[SystemCall[Any], Any, str]:
     """Play until the environment ends; with `expert` every reply is its action instead of the model's.
 
@@ -93,12 +95,14 @@ def play(
     told: tuple[ToolSpec, ...] | None = everything
     observation = seen.text
     replies = seen.replies if not everything else ""
+    if explore is not None and explore.runs < 1 and not everything and (yield from Random()) >= explore.runs:
+        explore = None
     while True:
         forced = expert(observation) if expert else None
         if forced is not None:
             _check_sayable(forced, replies)
-        elif explore:
-            forced = yield from _by_chance(listed(replies), explore)
+        elif explore is not None:
+            forced = yield from _by_chance(listed(replies), explore.turns)
         reply = yield from Generate(
             new,
             tools=told,

@@ -41,6 +41,16 @@ class Abstention:
 
 
 @dataclass(frozen=True)
+class Exploration:
+    """How often chance has the word in practice (epsilon-greedy: Sutton and Barto 2018, section 2.2)."""
+
+    turns: float
+    """Share of a run's turns at which chance says one of the replies that there are, in [0, 1]."""
+    runs: float = 1.0
+    """Share of the runs in which it does, in [0, 1]; the others are played as the agent plays."""
+
+
+@dataclass(frozen=True)
 class Opinion:
     """What else may be replied, by what was right for the requests that are nearest: a voice beside the model's."""
 

@@ -27,10 +27,9 @@ import torch
 from torch import Tensor
 
 from llmagentos.learning.context import Learning, LearningContext
-from llmagentos.learning.groups import GroupSettings, Played, learn_in_groups, replayed, with_replay
+from llmagentos.learning.groups import GroupSettings, Played, best_of, by_chance, learn_in_groups, replayed, with_replay
 from llmagentos.learning.run import LearningRun
 from llmagentos.learning.trainer import AdapterSettings, TrainingSequence, from_transcript
-from llmagentos.learning.watch import is_mixed
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.records.episode import Episode
 
@@ -124,11 +123,6 @@ def mean_loss(shown: list[TrainingSequence], logprobs: list[Tensor]) -> Tensor:
     return -torch.cat(logprobs).mean()
 
 
-def by_chance(episode: Episode) -> bool:
-    """Whether chance had a say in a run."""
-    return any(segment.origin == "demonstration" for segment in episode.transcript.segments)
-
-
 def replies_after(places_N: np.ndarray) -> np.ndarray:
     """How many replies come after that of each token, [N]; tokens of one reply have neighbouring places."""
     reply_N = np.cumsum(np.diff(places_N, prepend=places_N[:1]) > 1)
@@ -148,8 +142,4 @@ def remember(known: dict[str, list[Tensor]], won: Sequence[tuple[str, list[Episo
 
 def winners(group: list[Episode], most: int) -> list[Episode]:
     """The best runs of a mixed group, those with the fewest sampled tokens first."""
-    if not is_mixed(group):
-        return []
-    best = max(episode.reward for episode in group)
-    won = [episode for episode in group if episode.reward == best]
-    return sorted(won, key=lambda episode: sum(episode.transcript.trainable))[:most]
+    return sorted(best_of(group), key=lambda episode: sum(episode.transcript.trainable))[:most]
