@@ -32,8 +32,9 @@ from llmagentos.records.transcript import TRAINABLE
 
 MOST_MIXED = 64
 """Tasks with mixed runs that are remembered."""
-COMPARED = 2
-"""First steps, in which half of the runs are left to the agent alone."""
+COMPARED, RARE = 2, 0.25
+"""First steps with chance in all runs, and mean share of their groups that are mixed below which as many more compare
+them with runs that are left to the agent alone."""
 LESS_OFTEN = 3.0
 """So many times less often the best, runs that chance disturbs are of no use. TowerOfHanoi, where two wrong moves lose,
 was not learned at all with chance in every run, and in 2.5 minutes without."""
@@ -202,20 +203,29 @@ def practise(run: LearningRun, context: LearningContext, settings: GroupSettings
 
 
 def exploration(run: LearningRun, settings: GroupSettings) -> Exploration | None:
-    """How often chance replies in this step: at first in half of the runs, and then in all, or in none where those that
-    it had disturbed were much less often the best of their task. Where one wrong reply loses, chance only loses."""
+    """How often chance replies in this step: in all runs, or in none where it only loses, as one wrong reply may.
+
+    Where the first steps teach little the next ones leave half of the runs to the agent alone, to see whether those
+    that chance disturbs are much less often the best of their task.
+    """
     if not settings.explore:
         return None
     turns = settings.explore * run.left
-    if run.done < COMPARED:
+    if comparing(run):
         return Exploration(turns, runs=0.5)
     by_chance, alone = (int(run.extra.get(key, 0)) for key in BEST)
     return None if LESS_OFTEN * by_chance < alone else Exploration(turns)
 
 
+def comparing(run: LearningRun) -> bool:
+    """Whether this step tells chance's runs from the agent's own."""
+    first = [point.get("mixed", 0.0) for point in run.curve[:COMPARED]]
+    return COMPARED <= run.done < 2 * COMPARED and fmean(first) < RARE
+
+
 def compare(run: LearningRun, groups: list[list[Episode]]) -> None:
-    """Count in the first steps whose runs are the best of their tasks: chance's, or the agent's alone."""
-    if run.done < COMPARED:
+    """Count in such a step whose runs are the best of their tasks: chance's, or the agent's alone."""
+    if comparing(run):
         best = [by_chance(episode) for group in groups for episode in best_of(group)]
         for key, count in zip(BEST, (sum(best), len(best) - sum(best)), strict=True):
             run.extra[key] = int(run.extra.get(key, 0)) + count
