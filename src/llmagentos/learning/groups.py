@@ -37,7 +37,7 @@ COMPARED, RARE = 2, 0.25
 them with runs that are left to the agent alone."""
 LESS_OFTEN = 3.0
 """So many times less often the best, runs that chance disturbs are of no use. TowerOfHanoi, where two wrong moves lose,
-was not learned at all with chance in every run, and in 2.5 minutes without."""
+was not learned at all with chance in every run, and in 2.5 minutes with chance in half of them."""
 BEST = ("best_by_chance", "best_alone")
 """Under which a run keeps how often each was the best."""
 ENDED = ("finished", "truncated")
