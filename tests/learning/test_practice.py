@@ -192,16 +192,27 @@ def test_chance_has_less_and_less_to_say_and_only_where_winners_are_imitated(
     if learner.name != "rejection-sampling":
         assert set(asked) == {None}
         return
-    assert asked[0] == Exploration(learner.settings.explore) == Exploration(0.5)
-    assert {one.runs for one in asked} == {1.0}, "where there is enough to learn from nothing is compared"
+    assert asked[0] == Exploration(learner.settings.explore, runs=0.5) == Exploration(0.5, 0.5)
+    assert {one.runs for one in asked[1:]} == {1.0}, "where there is enough to learn from nothing more is compared"
     shares = [one.turns for one in asked]
     assert shares == sorted(shares, reverse=True)
     assert 0 < min(shares) < 0.1
 
 
-@pytest.mark.parametrize(("by_chance", "alone", "goes_on"), [(2, 6, True), (2, 7, False), (0, 1, False), (1, 0, True)])
+@pytest.mark.parametrize(
+    ("by_chance", "alone", "at", "shares"),
+    [
+        (2, 9, 3, [0.5, 1, 0.5, 0.5, 1, 1]),
+        (2, 10, 3, [0.5, 1, 0.5, None, None, None]),
+        (0, 3, 3, [0.5, 1, 0.5, 0.5, 1, 1]),
+        (0, 4, 4, [0.5, 1, 0.5, 0.5, None, None]),
+        (1, 0, 3, [0.5, 1, 0.5, 0.5, 1, 1]),
+        (1, 7, 1, [0.5, None, None, None, None, None]),
+        (1, 7, 2, [0.5, 1, 1, 1, 1, 1]),
+    ],
+)
 def test_chance_has_no_say_any_more_where_what_it_disturbs_hardly_wins(
-    workshop: Any, own_run: Callable[..., Episode], by_chance: int, alone: int, goes_on: bool
+    workshop: Any, own_run: Callable[..., Episode], by_chance: int, alone: int, at: int, shares: list[float | None]
 ) -> None:
     asked = list[Exploration | None]()
     said = Transcript("tiny", (Segment("prompt", PROMPT), Segment("demonstration", (10,))))
@@ -210,10 +221,10 @@ def test_chance_has_no_say_any_more_where_what_it_disturbs_hardly_wins(
 
     def practice(adapter: FusedAdapter, practice: Practice) -> list[list[Episode]]:
         asked.append(practice.explore)
-        return [runs if len(asked) == 3 else runs[-1:]]
+        return [runs if len(asked) == at else runs[-1:]]
 
     workshop.run(rejection_sampling(6, hinted=0, samples=len(runs)), workshop.context(practice=practice))
-    assert [one and one.runs for one in asked] == [1, 1, 0.5, 0.5, *[1 if goes_on else None] * 2]
+    assert [one and one.runs for one in asked] == shares
 
 
 def test_pairs_use_each_run_once_and_the_widest_first(own_run: Any) -> None:

@@ -33,8 +33,8 @@ from llmagentos.records.transcript import TRAINABLE
 MOST_MIXED = 64
 """Tasks with mixed runs that are remembered."""
 COMPARED, RARE = 2, 0.25
-"""First steps with chance in all runs, and mean share of their groups that are mixed below which as many more compare
-them with runs that are left to the agent alone."""
+"""First steps, and mean share of their groups that are mixed below which as many more compare runs with chance and
+runs without it, as the very first one does."""
 LESS_OFTEN = 3.0
 """So many times less often the best, runs that chance disturbs are of no use. TowerOfHanoi, where two wrong moves lose,
 was not learned at all with chance in every run, and in 2.5 minutes with chance in half of them."""
@@ -205,20 +205,22 @@ def practise(run: LearningRun, context: LearningContext, settings: GroupSettings
 def exploration(run: LearningRun, settings: GroupSettings) -> Exploration | None:
     """How often chance replies in this step: in all runs, or in none where it only loses, as one wrong reply may.
 
-    Where the first steps teach little the next ones leave half of the runs to the agent alone, to see whether those
-    that chance disturbs are much less often the best of their task.
+    The first step leaves half of the runs to the agent alone, to see whether those that chance disturbs are much less
+    often the best of their task: what succeeds already is rather disturbed than helped. So do two more where the first
+    two taught little.
     """
     if not settings.explore:
         return None
-    turns = settings.explore * run.left
-    if comparing(run):
-        return Exploration(turns, runs=0.5)
     by_chance, alone = (int(run.extra.get(key, 0)) for key in BEST)
-    return None if LESS_OFTEN * by_chance < alone else Exploration(turns)
+    if LESS_OFTEN * (by_chance + 1) < alone:
+        return None
+    return Exploration(settings.explore * run.left, runs=0.5 if comparing(run) else 1.0)
 
 
 def comparing(run: LearningRun) -> bool:
     """Whether this step tells chance's runs from the agent's own."""
+    if not run.done:
+        return True
     first = [point.get("mixed", 0.0) for point in run.curve[:COMPARED]]
     return COMPARED <= run.done < 2 * COMPARED and fmean(first) < RARE
 
