@@ -232,6 +232,12 @@ def test_columns_in_any_language_are_told_and_can_be_named(tmp_path: Path) -> No
     assert len(opened(path, request="问题", label="意图").requests.tools) == 3
 
 
+def test_table_without_names_of_columns_is_told_where_they_belong(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("".join(f"{row['text']},{row['label']}\n" for row in tickets()), encoding="utf-8")
+    with pytest.raises(SourceError, match="are the first line of a table"):
+        opened(tmp_path / "t.csv")
+
+
 @pytest.mark.parametrize(
     ("record", "said"),
     [

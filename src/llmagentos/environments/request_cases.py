@@ -418,6 +418,8 @@ def _check(found: Requests, source: str, columns: str) -> None:
     if len(short) == len(found.cases):
         named = f"llmagentos learn --data '{source}' --option request=COLUMN --option label=COLUMN (or call=, answer=)"
         advice = f" Where columns are called otherwise than usual, say so: {named}." if columns else ""
+        if source.endswith((".csv", ".tsv")) and columns:
+            advice += " The names of the columns are the first line of a table; write them there if it has none."
         raise SourceError(f"None of the {left:,} records of {source} can be used.{first}{advice}")
     raise SourceError(
         f"There is nothing for {', '.join(short)} in {source}: {found.summary}.{first} {ENOUGH} A split of their own "
