@@ -12,7 +12,7 @@ from rich.console import Console
 
 from llmagentos.evaluation.metrics import Score
 from llmagentos.records.release import Interval, Verdict
-from llmagentos.reports.terminal import evaluation_table, learning_table, print_results, verdict_lines
+from llmagentos.reports.terminal import evaluation_table, learning_table, print_results, summary_table, verdict_lines
 
 
 def printed(*blocks, width=80, color=None):
@@ -55,6 +55,15 @@ def test_results_fit_a_terminal_of_eighty_columns():
     assert "68 % ◆" in text
     assert "✕ refused  cand_greedy" in text
     assert "/reports/demo/index.html" in text.splitlines()[-2], "the path is in one piece, to be clicked"
+
+
+def test_long_name_is_broken_between_its_parts_and_only_where_it_does_not_fit():
+    name = "Drills-v0?kind=lookup&level=1"
+    known = example_results()
+    table = summary_table(replace(known, skills=(known.skills[0], replace(known.skills[1], name=name))))
+    narrow = [line.split()[0] for line in printed(table).splitlines() if line.strip()]
+    assert narrow[-3:] == ["Drills-v0?", "kind=lookup&", "level=1"]
+    assert name in printed(table, width=120)
 
 
 def test_colours_are_used_only_where_the_terminal_has_them():

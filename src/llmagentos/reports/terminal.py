@@ -6,6 +6,7 @@ It does not know the page, nor which command asked. Text is never read as rich's
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,8 @@ from llmagentos.reports.wording import (
 )
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+    from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
@@ -68,7 +70,7 @@ def summary_table(results: CycleResults) -> Table:
     table.add_column("gain (interval)", justify="right", no_wrap=True)
     for skill in results.skills:
         table.add_row(
-            _text(skill.name),
+            _Name(skill.name),
             percent(max(skill.baselines.values(), default=None)),
             percent(skill.few_shot_before),
             percent(skill.before),
@@ -191,12 +193,33 @@ def _text(content: str, style: str = "") -> Text:
     return Text(plain(content), style=style)
 
 
+class _Name:
+    """A name that is broken behind its parts where it is too long: `Drills-v0?` above `kind=lookup`."""
+
+    def __init__(self, name: str) -> None:
+        self._parts = re.split(r"(?<=[?&])", plain(name))
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        from rich.cells import cell_len
+        from rich.measure import Measurement
+
+        widths = [cell_len(part) for part in self._parts]
+        return Measurement(max(widths), sum(widths))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.text import Text
+
+        fits = self.__rich_measure__(console, options).maximum <= options.max_width
+        yield Text(("" if fits else "\n").join(self._parts))
+
+
 def _gain(skill: SkillResult) -> Text:
+    """In whole points: tenths are noise with intervals as wide as these."""
     from rich.text import Text
 
     return Text.assemble(
-        (signed_points(skill.after - skill.before), _GOOD if improved(skill) else ""),
-        (f"  ({points_range(skill.low, skill.high)})", _QUIET),
+        (signed_points(round(skill.after - skill.before, 2)), _GOOD if improved(skill) else ""),
+        (f" ({points_range(round(skill.low, 2), round(skill.high, 2))})", _QUIET),
     )
 
 
