@@ -139,6 +139,29 @@ def test_game_that_cannot_be_played_says_why(query: str, said: str) -> None:
         make(f"TextGame-v0?{query}")
 
 
+def test_name_of_digits_is_a_game() -> None:
+    assert "2048" in begun(make("TextGame-v0?name=2048"))[1]["instructions"]
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        (LookupError("\n***\n  Resource \x1b[93mwords\x1b[0m not found.\n"), "python -m nltk.downloader words"),
+        (LookupError("no such word"), "lacks a part: no such word"),
+        (SyntaxError("f-string: unmatched '['"), "a newer one may"),
+    ],
+)
+def test_game_that_lacks_words_or_a_newer_python_says_so(
+    monkeypatch: pytest.MonkeyPatch, problem: Exception, said: str
+) -> None:
+    def make_nothing(name: str, **settings: Any) -> Any:
+        raise problem
+
+    monkeypatch.setattr("textarena.make", make_nothing)
+    with pytest.raises(ConfigError, match=said):
+        make("TextGame-v0?name=GuessTheNumber")
+
+
 def test_absent_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "textarena", None)
     with pytest.raises(MissingExtraError, match=r"llmagentos\[games\]"):

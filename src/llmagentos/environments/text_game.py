@@ -121,6 +121,8 @@ def make_game(options: dict[str, JSON]) -> Any:
         raise MissingExtraError(NAME, "games") from problem
     registry = importlib.import_module("textarena.envs.registration").ENV_REGISTRY
     name = options.get("name")
+    if type(name) is int:  # 2048 is a game
+        name = str(name)
     if not isinstance(name, str):
         raise ConfigError(f"{NAME} needs a game. Write {NAME}?name=GuessTheNumber.")
     full = name if re.search(r"-v\d", name) else f"{name}-v0"
@@ -142,6 +144,11 @@ def make_game(options: dict[str, JSON]) -> Any:
         raise ConfigError(f"{name} cannot be played alone or lacks a part: {problem}") from problem
     except (TypeError, ValueError, KeyError) as problem:
         raise ConfigError(f"{name} does not take {settings}: {problem}") from problem
+    except LookupError as problem:
+        raise ConfigError(f"{name} {_lacking(str(problem))}") from problem
+    except SyntaxError as problem:
+        running = ".".join(map(str, sys.version_info[:2]))
+        raise ConfigError(f"{name} cannot be read by Python {running}; a newer one may: {problem}") from problem
     _refuse_evaluation(name, game)
     return game
 
@@ -174,6 +181,16 @@ def _plainest(form: str) -> str:
     for spelled, plain in ((r"\s*", " ?"), (r"\s+", " "), (r"\s", " "), (r"\d", "[0-9]")):
         form = form.replace(spelled, plain)
     return form
+
+
+def _lacking(said: str) -> str:
+    """What a game lacks, from what NLTK says in many lines."""
+    found = re.search(r"Resource\W+(?:\d+m)?(\w+)", said)
+    if not found:
+        return f"lacks a part: {said.strip()[:200]}"
+    return (
+        f"needs words that NLTK fetches from the network. Fetch them once: python -m nltk.downloader {found.group(1)}"
+    )
 
 
 def _refuse_evaluation(name: str, game: Any) -> None:
