@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from llmagentos.programs.react import play
+from llmagentos.programs.react import Voices, play
 from llmagentos.programs.registry import as_function
 from llmagentos.records.calls import Observe, ProgramRun
 
@@ -23,4 +23,4 @@ def demonstrate(
     """Play the environment by `function` (or its qualified name); nothing is sampled."""
     expert = as_function(function, "The program 'demonstrate'")
     seen = yield from Observe()
-    return (yield from play(seen, (), instructions, examples, brief=brief, expert=expert))
+    return (yield from play(seen, (), instructions, examples, brief=brief, voices=Voices(expert=expert)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -60,14 +61,24 @@ def react(
     if goal:
         return (yield from _reach(goal, own, instructions, examples, constrained))
     seen = yield from Observe()
-    unsure = msgspec.convert(abstain, Abstention) if abstain else None
-    exploring = msgspec.convert(explore, Exploration) if explore else None
-    opinion = (yield from Classify(seen.text, classifier)) if classifier else None
-    return (
-        yield from play(
-            seen, own, instructions, examples, constrained, brief, abstain=unsure, opinion=opinion, explore=exploring
-        )
+    voices = Voices(
+        abstain=msgspec.convert(abstain, Abstention) if abstain else None,
+        opinion=(yield from Classify(seen.text, classifier)) if classifier else None,
+        explore=msgspec.convert(explore, Exploration) if explore else None,
     )
+    return (yield from play(seen, own, instructions, examples, constrained, brief, voices))
+
+
+@dataclass(frozen=True, slots=True)
+class Voices:
+    """Who has a say in what is replied, besides the model."""
+
+    expert: Callable[[str], str] | None = None
+    """Every reply is its action instead of the model's."""
+    abstain: Abstention | None = None
+    opinion: Opinion | None = None
+    """On the first reply."""
+    explore: Exploration | None = None
 
 
 def play(
@@ -77,15 +88,9 @@ def play(
     examples: Sequence[Sequence[str]] = (),
     constrained: bool = False,
     brief: str = "",
-    expert: Callable[[str], str] | None = None,
-    abstain: Abstention | None = None,
-    opinion: Opinion | None = None,
-    explore: Exploration | None = None,
+    voices: Voices = Voices(),
 ) -> Generator[SystemCall[Any], Any, str]:
-    """Play until the environment ends; with `expert` every reply is its action instead of the model's.
-
-    `opinion` is another voice on the first reply, `explore` how often chance has the word (see `react`).
-    """
+    """Play until the environment ends (see `react`)."""
     theirs = {tool.name for tool in seen.tools}
     system = {tool.name for tool in own} - theirs
     everything = (*seen.tools, *(tool for tool in own if tool.name in system))
@@ -95,10 +100,11 @@ def play(
     told: tuple[ToolSpec, ...] | None = everything
     observation = seen.text
     replies = seen.replies if not everything else ""
+    explore, opinion = voices.explore, voices.opinion
     if explore is not None and explore.runs < 1 and not everything and (yield from Random()) >= explore.runs:
         explore = None
     while True:
-        forced = expert(observation) if expert else None
+        forced = voices.expert(observation) if voices.expert else None
         if forced is not None:
             _check_sayable(forced, replies)
         elif explore is not None:
@@ -109,7 +115,7 @@ def play(
             constrained=constrained,
             replies=replies if constrained else "",
             forced=forced,
-            abstain=abstain,
+            abstain=voices.abstain,
             opinion=opinion,
         )
         told = opinion = None
