@@ -88,33 +88,44 @@ def section(title: str, command: str, text: str, *more: str) -> str:
 
 def skills() -> str:
     """Success of each skill by each learner."""
-    newest: dict[str, tuple[str, str, JSON]] = {}
-    for name, machine, day, found in measured("skills"):
-        if name not in newest or day > newest[name][0]:
-            newest[name] = day, machine, found["stages"]
-    rows = []
-    for skill in sorted({name.partition(", seed")[0] for name in newest}):
-        seeds = [(machine, stages) for name, (_, machine, stages) in newest.items() if name.startswith(f"{skill}, ")]
-        machines = "; ".join(dict.fromkeys(machine for machine, _ in seeds))
-        rows += _skill(skill, machines, [stages for _, stages in seeds])
+    found: dict[str, list[tuple[str, JSON]]] = {}
+    for part in parts("skills"):
+        for name, unit in part.units.items():
+            found.setdefault(name.partition(", seed")[0], []).append((name, {**unit, "machine": part.machine}))
+    rows = [row for skill in sorted(found) for row in _skill(skill, _one_of_each_seed(found[skill]))]
     text = (
         "Each learner in the right half goes on from the imitated adapter, for 2.5 minutes (5 in games). Games are "
         "imitated from a player that knows the form of a move and nothing else. Targets: CLINC150 90 %, calls of "
-        "functions 50 %, games 30 points over imitation by own runs. Of each seed the newest measurement stands here, "
-        "wherever it was made: where a row names two machines, its range is over both. What was measured before is in "
-        "the results."
+        "functions 50 %, games 30 points over imitation by own runs. A row is of the machine that measured most "
+        "seeds, and of another where that has one more: then its range is over both. What else was measured is in the "
+        "results."
     )
     head = ["skill", "machine", "seeds", *STAGES]
     return section("What is learned (%)", "skills.py", text, table(head, rows))
 
 
-def _skill(skill: str, machine: str, seeds: list[JSON]) -> Iterator[list[str]]:
+def _one_of_each_seed(units: list[tuple[str, JSON]]) -> list[JSON]:
+    """Of the machine that has most of them, the newer of two that have as many, and further ones of others."""
+    machines: dict[str, list[tuple[str, JSON]]] = {}
+    for name, unit in units:
+        machines.setdefault(unit["machine"], []).append((name, unit))
+    taken: dict[str, JSON] = {}
+    for most in sorted(
+        machines.values(), key=lambda own: (len(own), max(unit["date"] for _, unit in own)), reverse=True
+    ):
+        taken = {**dict(most), **taken}
+    return list(taken.values())
+
+
+def _skill(skill: str, units: list[JSON]) -> Iterator[list[str]]:
+    machines = "; ".join(dict.fromkeys(sorted(unit["machine"] for unit in units)))
+    seeds = [unit["results"]["stages"] for unit in units]
     kinds = {"calls": f"{skill}: where a tool fits", "no call": f"{skill}: where none fits"}
-    yield [skill, machine, str(len(seeds)), *(_over([one.get(stage, {}) for one in seeds]) for stage in STAGES)]
+    yield [skill, machines, str(len(seeds)), *(_over([one.get(stage, {}) for one in seeds]) for stage in STAGES)]
     for kind, name in kinds.items():
         if any(kind in stage for stages in seeds for stage in stages.values()):
             found = [_over([one.get(stage, {}).get(kind, {}) for one in seeds]) for stage in STAGES]
-            yield [name, machine, str(len(seeds)), *found]
+            yield [name, machines, str(len(seeds)), *found]
 
 
 def _over(seeds: list[JSON]) -> str:
@@ -238,8 +249,7 @@ def own_runs() -> str:
             rows.append([name, part.machine, seeds, *shares, minutes, str(one["released"])])
     text = (
         "No expert, no right answers, no examples: one command, and what is live then beside the bare model, both held "
-        "to what can be replied there. Of Blackjack's hands 43 % are won at best. On the EPYC GridWorld was before "
-        "chance had a say in practice; on the Xeon it has."
+        "to what can be replied there. Of Blackjack's hands 43 % are won at best."
     )
     columns = ["environment", "machine", "seeds", "before (%)", "after (%)", "minutes", "released"]
     return section("Own runs alone", "own_runs.py", text, table(columns, rows))

@@ -22,13 +22,13 @@ from llmagentos.learning.strategy import (
     Choice,
     check_time,
     choose,
+    countable,
     learner_named,
 )
 from llmagentos.learning.watch import is_mixed
 from llmagentos.learning.worked import expert_runs, has_answers, has_expert, prompt_share, same_prompt
 from llmagentos.places import Places
 from llmagentos.players import Players
-from llmagentos.programs.replies import listed
 from llmagentos.records.calls import Exploration
 from llmagentos.records.episode import Episode
 from llmagentos.records.progress import Progress
@@ -97,7 +97,7 @@ class Choosing:
         """
         runs = [run for group in probe for run in group]
         to_go_by = any(run.success for run in runs) or any(map(is_mixed, probe))
-        if to_go_by or not any(map(_counted, runs)) or has_answers(env):
+        if to_go_by or not any(map(countable, runs)) or has_answers(env):
             return []
         played: list[list[Episode]] = []
         began = time.monotonic()
@@ -149,9 +149,3 @@ class Choosing:
                 on_progress=on_progress,
             )
         return [runs[at : at + PROBE_SAMPLES] for at in range(0, len(runs), PROBE_SAMPLES)]
-
-
-def _counted(run: Episode) -> bool:
-    """Whether what could be replied in a run can be counted."""
-    held = (segment.grammar for segment in run.transcript.segments if segment.grammar is not None)
-    return any(listed(grammar.text) for grammar in held if grammar.kind == "regex")

@@ -200,31 +200,51 @@ def test_chance_has_less_and_less_to_say_and_only_where_winners_are_imitated(
 
 
 @pytest.mark.parametrize(
-    ("by_chance", "alone", "at", "shares"),
+    ("by_chance", "alone", "lost", "at", "shares"),
     [
-        (2, 9, 3, [0.5, 1, 0.5, 0.5, 1, 1]),
-        (2, 10, 3, [0.5, 1, 0.5, None, None, None]),
-        (0, 3, 3, [0.5, 1, 0.5, 0.5, 1, 1]),
-        (0, 4, 4, [0.5, 1, 0.5, 0.5, None, None]),
-        (1, 0, 3, [0.5, 1, 0.5, 0.5, 1, 1]),
-        (1, 7, 1, [0.5, None, None, None, None, None]),
-        (1, 7, 2, [0.5, 1, 1, 1, 1, 1]),
+        (2, 9, 1, 4, [0.5, 1, 1, 0.5, 0.5, 1, 1]),
+        (2, 10, 1, 4, [0.5, 1, 1, 0.5, None, None, None]),
+        (0, 3, 1, 4, [0.5, 1, 1, 0.5, 0.5, 1, 1]),
+        (0, 4, 9, 5, [0.5, 1, 1, 0.5, 0.5, None, None]),
+        (1, 0, 1, 4, [0.5, 1, 1, 0.5, 0.5, 1, 1]),
+        (1, 7, 7, 1, [0.5, *[None] * 6]),
+        (1, 7, 8, 1, [0.5, 1, 1, 0.5, 0.5, 1, 1]),
+        (1, 7, 1, 2, [0.5, *[1] * 6]),
     ],
 )
 def test_chance_has_no_say_any_more_where_what_it_disturbs_hardly_wins(
-    workshop: Any, own_run: Callable[..., Episode], by_chance: int, alone: int, at: int, shares: list[float | None]
+    workshop: Any,
+    own_run: Callable[..., Episode],
+    by_chance: int,
+    alone: int,
+    lost: int,
+    at: int,
+    shares: list[float | None],
 ) -> None:
+    def run(origin: Any, reward: float) -> Episode:
+        said = (Segment("prompt", PROMPT), Segment(origin, (10,)), Segment("environment", (7,)), Segment(origin, (11,)))
+        return replace(own_run(PROMPT, (10,), reward), transcript=Transcript("tiny", said))
+
+    own, other = run("sampled", 1.0), run("demonstration", 1.0)
+    runs = [*[other] * by_chance, *[own] * alone, *[run("sampled", 0.0)] * lost]
+    assert chance_asked(workshop, runs, at) == shares
+
+
+def test_chance_disturbs_nothing_where_one_reply_is_a_run(workshop: Any, own_run: Callable[..., Episode]) -> None:
+    runs = [*[own_run(PROMPT, (11,), 1.0)] * 9, own_run(PROMPT, (13,), 0.0)]
+    assert chance_asked(workshop, runs, 1) == [0.5, 1, 1, 0.5, 0.5, 1, 1]
+
+
+def chance_asked(workshop: Any, runs: list[Episode], at: int) -> list[float | None]:
+    """Of how many runs chance has a say in each of seven steps, the one numbered `at` of which brought `runs`."""
     asked = list[Exploration | None]()
-    said = Transcript("tiny", (Segment("prompt", PROMPT), Segment("demonstration", (10,))))
-    chance = replace(own_run(PROMPT, (10,), 1.0), transcript=said)
-    runs = [*[chance] * by_chance, *[own_run(PROMPT, (11,), 1.0)] * alone, own_run(PROMPT, (13,), 0.0)]
 
     def practice(adapter: FusedAdapter, practice: Practice) -> list[list[Episode]]:
         asked.append(practice.explore)
         return [runs if len(asked) == at else runs[-1:]]
 
-    workshop.run(rejection_sampling(6, hinted=0, samples=len(runs)), workshop.context(practice=practice))
-    assert [one and one.runs for one in asked] == shares
+    workshop.run(rejection_sampling(7, hinted=0, samples=len(runs)), workshop.context(practice=practice))
+    return [one and one.runs for one in asked]
 
 
 def test_pairs_use_each_run_once_and_the_widest_first(own_run: Any) -> None:
@@ -307,6 +327,17 @@ def test_learning_ends_where_the_curve_is_flat(workshop: Any, own_run: Any) -> N
     assert len(events) == 15
     assert candidate.evidence["stopped"] == "flat"
     assert candidate.evidence["warnings"] == []
+
+
+@pytest.mark.parametrize(("origin", "steps"), [("sampled", 15), ("demonstration", 25)])
+def test_no_curve_is_flat_while_chance_has_a_say(
+    workshop: Any, own_run: Callable[..., Episode], origin: Any, steps: int
+) -> None:
+    said = Transcript("tiny", (Segment("prompt", PROMPT), Segment(origin, (12,))))
+    mixed = [[own_run(PROMPT, (11,), 0.0), replace(own_run(PROMPT, (12,), 1.0), transcript=said)]]
+    learner = rejection_sampling(25, flat=5, hinted=0)
+    events, _ = workshop.run(learner, workshop.context(practice=lambda adapter, asked: mixed))
+    assert len(events) == steps
 
 
 def test_what_is_rewarded_with_examples_in_the_prompt_is_learned_and_what_is_not_is_left_alone(

@@ -11,6 +11,7 @@ from llmagentos.errors import ConfigError, LearningError
 from llmagentos.learning.groups import GroupSettings
 from llmagentos.learning.strategy import LEARNERS, choose, learner_named
 from llmagentos.records.episode import Episode
+from llmagentos.records.generation import Grammar
 from llmagentos.records.transcript import Segment, Transcript
 
 
@@ -133,3 +134,15 @@ def test_learners_from_groups_practise_where_runs_are_mixed_and_end_where_it_is_
 def test_unknown_learner_names_those_there_are() -> None:
     with pytest.raises(ConfigError, match=r"'magic'.*auto, imitation, brief-imitation, dagger"):
         learner_named("magic")
+
+
+@pytest.mark.parametrize(("replies", "learner"), [(8, "policy-gradient"), (9, "rejection-sampling")])
+def test_chance_has_a_say_where_a_group_cannot_try_all_replies(
+    own_run: Callable[..., Episode], replies: int, learner: str
+) -> None:
+    held = Grammar("regex", "|".join(f"reply {letter}" for letter in "ABCDEFGHI"[:replies]))
+    transcript = Transcript("tiny", (Segment("prompt", (4, 5)), Segment("sampled", (6,), grammar=held)))
+    runs = [replace(own_run((4, 5), (6,), reward), transcript=transcript) for reward in (0.0, 1.0)]
+    choice = choose("labels", demonstrations=False, probe=[runs] * 3)
+    assert choice.learner == learner
+    assert ("of 9 replies 8 runs of a task try few" in choice.reason) == (replies == 9)

@@ -14,6 +14,7 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import dropwhile
 from statistics import fmean
 from typing import TypeAlias
 
@@ -32,9 +33,11 @@ from llmagentos.records.transcript import TRAINABLE
 
 MOST_MIXED = 64
 """Tasks with mixed runs that are remembered."""
+MOSTLY = 0.5
+"""Share of own runs that succeed, from which on the first step already says whether chance only disturbs."""
 COMPARED, RARE = 2, 0.25
-"""First steps, and mean share of their groups that are mixed below which as many more compare runs with chance and
-runs without it, as the very first one does."""
+"""Steps after it with chance in all runs, and mean share of their groups that are mixed below which as many more
+compare runs with chance and runs without it."""
 LESS_OFTEN = 3.0
 """So many times less often the best, runs that chance disturbs are of no use. TowerOfHanoi, where two wrong moves lose,
 was not learned at all with chance in every run, and in 2.5 minutes with chance in half of them."""
@@ -80,7 +83,7 @@ class GroupSettings:
     goes where 0 < pass rate < 1."""
     flat: int = 0
     """Steps after which learning ends when the mean reward of so many is no higher than that of so many before; 0 for
-    never."""
+    never. While chance has a say, rewards say little about the agent, and what it has not won yet may still come."""
     evaluate_every: int = 0
     """Steps between evaluations on the development split; 0 leaves them out."""
 
@@ -128,7 +131,8 @@ def learn_in_groups(
         idle = 0 if learned else idle + (not down)
         taught += bool(learned)
         metrics |= learned
-        flat = is_flat([*run.curve, metrics], settings.flat)
+        undisturbed = not any(by_chance(episode) for group in played.groups for episode in group)
+        flat = undisturbed and is_flat([*run.curve, metrics], settings.flat)
         mixed = still_mixed(run, played.groups)
         run.extra |= {"idle": idle, "rewarded": rewarded, "taught": taught, "flat": flat, "mixed": mixed}
         every = settings.evaluate_every
@@ -205,9 +209,9 @@ def practise(run: LearningRun, context: LearningContext, settings: GroupSettings
 def exploration(run: LearningRun, settings: GroupSettings) -> Exploration | None:
     """How often chance replies in this step: in all runs, or in none where it only loses, as one wrong reply may.
 
-    The first step leaves half of the runs to the agent alone, to see whether those that chance disturbs are much less
-    often the best of their task: what succeeds already is rather disturbed than helped. So do two more where the first
-    two taught little.
+    The first step leaves half of the runs to the agent alone. Where most of those succeed, and runs that chance
+    disturbs are much less often the best of their task, it has no say any more. So do two more steps where the two
+    between taught little.
     """
     if not settings.explore:
         return None
@@ -219,16 +223,18 @@ def exploration(run: LearningRun, settings: GroupSettings) -> Exploration | None
 
 def comparing(run: LearningRun) -> bool:
     """Whether this step tells chance's runs from the agent's own."""
-    if not run.done:
-        return True
-    first = [point.get("mixed", 0.0) for point in run.curve[:COMPARED]]
-    return COMPARED <= run.done < 2 * COMPARED and fmean(first) < RARE
+    taught = [point.get("mixed", 0.0) for point in run.curve[1 : 1 + COMPARED]]
+    return run.done == 0 or (COMPARED < run.done <= 2 * COMPARED and fmean(taught) < RARE)
 
 
 def compare(run: LearningRun, groups: list[list[Episode]]) -> None:
-    """Count in such a step whose runs are the best of their tasks: chance's, or the agent's alone."""
-    if comparing(run):
-        best = [by_chance(episode) for group in groups for episode in best_of(group)]
+    """Count in such a step whose runs are the best of their tasks: chance's, or the agent's alone.
+
+    Where one reply is the whole run, chance disturbs nothing: it is not counted against it.
+    """
+    alone = [episode.success for group in groups for episode in group if not by_chance(episode)]
+    if comparing(run) and (run.done or (alone and fmean(alone) >= MOSTLY)):
+        best = [by_chance(one) for group in groups for one in best_of(group) if not is_one_reply(one)]
         for key, count in zip(BEST, (sum(best), len(best) - sum(best)), strict=True):
             run.extra[key] = int(run.extra.get(key, 0)) + count
 
@@ -289,6 +295,12 @@ def best_of(group: list[Episode]) -> list[Episode]:
 def by_chance(episode: Episode) -> bool:
     """Whether chance had a say in a run."""
     return any(segment.origin == "demonstration" for segment in episode.transcript.segments)
+
+
+def is_one_reply(episode: Episode) -> bool:
+    """Whether a run ended with its first reply: nothing was seen after it."""
+    said = dropwhile(lambda segment: segment.origin not in TRAINABLE, episode.transcript.segments)
+    return not any(segment.tokens for segment in said if segment.origin == "environment")
 
 
 def mean_length(runs: list[TrainingSequence]) -> float:

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 from llmagentos.errors import ConfigError, LearningError
 from llmagentos.learning.context import Learner
 from llmagentos.learning.watch import is_mixed
+from llmagentos.programs.replies import listed
 from llmagentos.records.episode import Episode
 
 LearnerName: TypeAlias = Literal[
@@ -176,7 +177,16 @@ def reinforcing(probe: Sequence[Sequence[Episode]]) -> tuple[LearnerName, str]:
     turns = median(_replies(episode) for group in probe for episode in group)
     if turns >= MANY_TURNS:
         return "rejection-sampling", f"; of runs of {turns:.0f} turns the winners alone are imitated"
+    replies = max(countable(episode) for group in probe for episode in group)
+    if replies > PROBE_SAMPLES:
+        return EXPLORING, f"; of {replies} replies {PROBE_SAMPLES} runs of a task try few, so chance has a say too"
     return "policy-gradient", ""
+
+
+def countable(episode: Episode) -> int:
+    """How many replies a run could choose from; 0 where they cannot be counted."""
+    held = (segment.grammar for segment in episode.transcript.segments if segment.grammar is not None)
+    return max((len(listed(grammar.text)) for grammar in held if grammar.kind == "regex"), default=0)
 
 
 def _replies(episode: Episode) -> int:
