@@ -22,12 +22,22 @@ def test_every_cell_stands_under_a_column() -> None:
         assert {row.count(" | ") for row in rows} == {head.count(" | ")}
 
 
-def test_seeds_of_one_machine_are_one_row_and_machines_are_kept_apart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("others", "row"),
+    [
+        ((0.5,), "EPYC, AVX2 | 3 | 0 | – | 80 (70 to 90)"),
+        ((0.5, 0.4, 0.3, 0.6), "Xeon, AVX2 | 4 | 0 | – | 45 (30 to 60)"),
+        ((None, None, None, 0.5), "EPYC, AVX2; Xeon, AVX2 | 4 | 0 | – | 75 (50 to 90)"),
+    ],
+)
+def test_row_is_of_the_machine_with_most_seeds_and_of_further_ones_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: tuple[float | None, ...], row: str
 ) -> None:
-    def units(*strict: float) -> dict[str, object]:
+    def units(*strict: float | None) -> dict[str, object]:
         made = {}
         for seed, one in enumerate(strict):
+            if one is None:
+                continue
             stages = {"zero-shot": {"strict": 0.0}, "imitation": {"strict": one}, "+ dpo": {"failed": "no signal"}}
             made[f"Desk, seed {seed}"] = {"date": "2026-01-01", "results": {"stages": stages}}
         return made
@@ -35,12 +45,9 @@ def test_seeds_of_one_machine_are_one_row_and_machines_are_kept_apart(
     def machine(name: str) -> dict[str, str]:
         return {"processor": name, "instructions": "AVX2"}
 
-    elsewhere = [{"machine": machine("Xeon X"), "units": units(0.5)}]
+    elsewhere = [{"machine": machine("Xeon X"), "units": units(*others)}]
     known = {"machine": machine("AMD EPYC 9"), "units": units(0.7, 0.9, 0.8), "elsewhere": elsewhere}
     (tmp_path / "skills.json").write_text(json.dumps(known), encoding="utf-8")
     monkeypatch.setattr(figures, "RESULTS", tmp_path)
     rows = [line for line in figures.skills().splitlines() if line.startswith("| Desk")]
-    assert rows == [
-        "| Desk | EPYC, AVX2 | 3 | 0 | – | 80 (70 to 90) | – | – | – |",
-        "| Desk | Xeon, AVX2 | 1 | 0 | – | 50 | – | – | – |",
-    ]
+    assert rows == [f"| Desk | {row} | – | – | – |"]
