@@ -88,10 +88,11 @@ def section(title: str, command: str, text: str, *more: str) -> str:
 
 def skills() -> str:
     """Success of each skill by each learner."""
-    found: dict[str, list[tuple[str, JSON]]] = {}
+    found: dict[str, dict[str, dict[str, JSON]]] = {}
     for part in parts("skills"):
         for name, unit in part.units.items():
-            found.setdefault(name.partition(", seed")[0], []).append((name, {**unit, "machine": part.machine}))
+            machines = found.setdefault(name.partition(", seed")[0], {})
+            machines.setdefault(part.machine, {})[name] = {**unit, "machine": part.machine}
     rows = [row for skill in sorted(found) for row in _skill(skill, _one_of_each_seed(found[skill]))]
     text = (
         "Each learner in the right half goes on from the imitated adapter, for 2.5 minutes (5 in games). Games are "
@@ -104,21 +105,21 @@ def skills() -> str:
     return section("What is learned (%)", "skills.py", text, table(head, rows))
 
 
-def _one_of_each_seed(units: list[tuple[str, JSON]]) -> list[JSON]:
+def _one_of_each_seed(machines: dict[str, dict[str, JSON]]) -> list[JSON]:
     """Of the machine that has most of them, the newer of two that have as many, and further ones of others."""
-    machines: dict[str, list[tuple[str, JSON]]] = {}
-    for name, unit in units:
-        machines.setdefault(unit["machine"], []).append((name, unit))
+    most_first = sorted(machines.values(), key=_seeds_and_day, reverse=True)
     taken: dict[str, JSON] = {}
-    for most in sorted(
-        machines.values(), key=lambda own: (len(own), max(unit["date"] for _, unit in own)), reverse=True
-    ):
-        taken = {**dict(most), **taken}
+    for units in most_first:
+        taken = {**units, **taken}
     return list(taken.values())
 
 
+def _seeds_and_day(units: dict[str, JSON]) -> tuple[int, str]:
+    return len(units), max(str(unit["date"]) for unit in units.values())
+
+
 def _skill(skill: str, units: list[JSON]) -> Iterator[list[str]]:
-    machines = "; ".join(dict.fromkeys(sorted(unit["machine"] for unit in units)))
+    machines = "; ".join(sorted({unit["machine"] for unit in units}))
     seeds = [unit["results"]["stages"] for unit in units]
     kinds = {"calls": f"{skill}: where a tool fits", "no call": f"{skill}: where none fits"}
     yield [skill, machines, str(len(seeds)), *(_over([one.get(stage, {}) for one in seeds]) for stage in STAGES)]

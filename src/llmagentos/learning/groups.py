@@ -14,7 +14,6 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import dropwhile
 from statistics import fmean
 from typing import TypeAlias
 
@@ -29,7 +28,7 @@ from llmagentos.learning.watch import is_flat, is_mixed, repetition, warnings
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.records.calls import Exploration
 from llmagentos.records.episode import Episode
-from llmagentos.records.transcript import TRAINABLE
+from llmagentos.records.transcript import TRAINABLE, turns
 
 MOST_MIXED = 64
 """Tasks with mixed runs that are remembered."""
@@ -234,7 +233,7 @@ def compare(run: LearningRun, groups: list[list[Episode]]) -> None:
     """
     alone = [episode.success for group in groups for episode in group if not by_chance(episode)]
     if comparing(run) and (run.done or (alone and fmean(alone) >= MOSTLY)):
-        best = [by_chance(one) for group in groups for one in best_of(group) if not is_one_reply(one)]
+        best = [by_chance(one) for group in groups for one in best_of(group) if turns(one.transcript.segments) > 1]
         for key, count in zip(BEST, (sum(best), len(best) - sum(best)), strict=True):
             run.extra[key] = int(run.extra.get(key, 0)) + count
 
@@ -295,12 +294,6 @@ def best_of(group: list[Episode]) -> list[Episode]:
 def by_chance(episode: Episode) -> bool:
     """Whether chance had a say in a run."""
     return any(segment.origin == "demonstration" for segment in episode.transcript.segments)
-
-
-def is_one_reply(episode: Episode) -> bool:
-    """Whether a run ended with its first reply: nothing was seen after it."""
-    said = dropwhile(lambda segment: segment.origin not in TRAINABLE, episode.transcript.segments)
-    return not any(segment.tokens for segment in said if segment.origin == "environment")
 
 
 def mean_length(runs: list[TrainingSequence]) -> float:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
-from itertools import pairwise
 from statistics import median
 from typing import Any, Literal, TypeAlias, cast, get_args
 
@@ -18,6 +17,7 @@ from llmagentos.learning.context import Learner
 from llmagentos.learning.watch import is_mixed
 from llmagentos.programs.replies import listed
 from llmagentos.records.episode import Episode
+from llmagentos.records.transcript import turns
 
 LearnerName: TypeAlias = Literal[
     "imitation",
@@ -174,9 +174,9 @@ def _nothing_to_learn_from(skill: str, probe: Sequence[Sequence[Episode]]) -> st
 
 def reinforcing(probe: Sequence[Sequence[Episode]]) -> tuple[LearnerName, str]:
     """What learns from own rewarded runs such as those of `probe`, and why not a policy gradient where that is so."""
-    turns = median(_replies(episode) for group in probe for episode in group)
-    if turns >= MANY_TURNS:
-        return "rejection-sampling", f"; of runs of {turns:.0f} turns the winners alone are imitated"
+    typical = median(turns(episode.transcript.segments) for group in probe for episode in group)
+    if typical >= MANY_TURNS:
+        return "rejection-sampling", f"; of runs of {typical:.0f} turns the winners alone are imitated"
     replies = max(countable(episode) for group in probe for episode in group)
     if replies > PROBE_SAMPLES:
         return EXPLORING, f"; of {replies} replies {PROBE_SAMPLES} runs of a task try few, so chance has a say too"
@@ -187,12 +187,6 @@ def countable(episode: Episode) -> int:
     """How many replies a run could choose from; 0 where they cannot be counted."""
     held = (segment.grammar for segment in episode.transcript.segments if segment.grammar is not None)
     return max((len(listed(grammar.text)) for grammar in held if grammar.kind == "regex"), default=0)
-
-
-def _replies(episode: Episode) -> int:
-    """Turns of a run: what was said in a row, in however many pieces, is one."""
-    origins = [segment.origin for segment in episode.transcript.segments if segment.tokens]
-    return sum(one == "sampled" and before != "sampled" for before, one in pairwise(["", *origins]))
 
 
 def check_learner(name: str) -> None:

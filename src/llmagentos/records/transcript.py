@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from typing import Literal, TypeAlias
 
 from llmagentos.records.generation import Grammar
@@ -73,3 +73,9 @@ def opened(segments: Sequence[Segment]) -> int:
     """Tokens before the model first spoke, here or in what it is told: how a run opens."""
     before = takewhile(lambda segment: segment.origin not in TRAINABLE and segment.origin != "history", segments)
     return sum(len(segment.tokens) for segment in before)
+
+
+def turns(segments: Sequence[Segment]) -> int:
+    """Replies: what was said in a row, in however many pieces, is one."""
+    said = [segment.origin in TRAINABLE for segment in segments if segment.tokens]
+    return sum(one and not before for before, one in pairwise([False, *said]))
