@@ -23,6 +23,7 @@ from llmagentos.records.release import Manifest, Release
 if TYPE_CHECKING:
     from llmagentos.cycle import Cycle
     from llmagentos.environments.language import LanguageEnvironment
+    from llmagentos.environments.reuse import Reusing
     from llmagentos.experience.episodes import Episodes
     from llmagentos.experience.feedback import People
     from llmagentos.kernel.handle import ProcessHandle
@@ -158,6 +159,14 @@ class Runtime:
 
         return make(name, home=self._home.folder)
 
+    @cached_property
+    def environments(self) -> Reusing:
+        """Environments of runs."""
+        from llmagentos.environments.registry import meant
+        from llmagentos.environments.reuse import Reusing
+
+        return Reusing(self.make_environment, meant)
+
     def engine(self, on_progress: Callable[[Progress], None] | None) -> Engine:
         with self._opening:
             if self._engine is None:
@@ -236,10 +245,11 @@ class Runtime:
 
         with self._opening:
             if self._kernel is None:
+                take = self.environments.take
                 self._kernel = Kernel(
                     self._home.store,
                     self.engine(on_progress),
-                    environment=lambda task: self.make_environment(task.environment),
+                    environment=lambda task: take(task.environment),
                     record=self.episodes.add,
                     toolbox=self.toolbox,
                     permissions=self._permissions(),
@@ -289,12 +299,13 @@ class Runtime:
         with self._opening:
             if self._kernel is not None:
                 self._kernel.close()
+                self.environments.close()
             if self._engine is not None:
                 self._engine.close()
             if self._embedder is not None:
                 self._embedder.close()
             self._kernel = self._engine = self._embedder = None
-            for name in ("episodes", "people", "releases", "facts", "toolbox", "classifiers"):
+            for name in ("episodes", "people", "releases", "facts", "toolbox", "classifiers", "environments"):
                 self.__dict__.pop(name, None)
 
 

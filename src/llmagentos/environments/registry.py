@@ -142,18 +142,9 @@ def make(name: str, *, home: Path | None = None) -> LanguageEnvironment:
     `home` is where an environment that fetches data keeps it; left out, the configured home. Raises `NotFoundError`
     for a name nobody registered, `ConfigError` for options it does not take, `EnvironmentFault` when it cannot start.
     """
-    register_builtin()
     identifier, _, query = name.partition("?")
     options = read_query(name)
-    if is_user_file(identifier):
-        path, _, registered = identifier.rpartition(":")
-        file = Path(path).expanduser().resolve()
-        spec = load_user_file(file, registered)
-        full_name = f"{file}:{registered}"
-    else:
-        registered = full_name = identifier
-        _check_registered(registered)
-        spec = gymnasium.registry[registered]
+    spec, registered, full_name = _found(identifier)
     suffix = short = f"?{query}" if query else ""
     built_in = next((entry for entry in BUILT_IN if entry.name == registered), None)
     paths = built_in.paths if built_in is not None else ()
@@ -168,6 +159,24 @@ def make(name: str, *, home: Path | None = None) -> LanguageEnvironment:
         raise ConfigError(f"{name}: {THRESHOLD}={threshold!r} is no number.")
     environment = _create(spec, options)
     return _speak(environment, full_name + suffix, registered + short, threshold)
+
+
+def meant(name: str) -> EnvSpec | None:
+    """What `name` means now, another object once a user's file was changed; None where it reads files of its own, of
+    which nobody here knows whether they were. Raises `NotFoundError` for a name nobody registered."""
+    spec, registered, _ = _found(name.partition("?")[0])
+    return None if any(entry.paths for entry in BUILT_IN if entry.name == registered) else spec
+
+
+def _found(identifier: str) -> tuple[EnvSpec, str, str]:
+    """What Gymnasium knows about an identifier, the name that it is registered by, and its full name."""
+    register_builtin()
+    if not is_user_file(identifier):
+        _check_registered(identifier)
+        return gymnasium.registry[identifier], identifier, identifier
+    path, _, registered = identifier.rpartition(":")
+    file = Path(path).expanduser().resolve()
+    return load_user_file(file, registered), registered, f"{file}:{registered}"
 
 
 def is_user_file(identifier: str) -> bool:
