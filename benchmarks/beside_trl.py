@@ -3,15 +3,17 @@
 Run: python benchmarks/beside_trl.py [--only UNIT ...] [--tasks N] [--shorten X] [--home FOLDER] [--fresh]
 Prints a table, writes benchmarks/results/beside_trl.json; every unit takes less than an hour.
 
-Alike for both: the model, the bare start, the task, adapters of rank 16 on every linear layer, batch or group size,
+Alike for both: the model, the start, the task, adapters of rank 16 on every linear layer, batch or group size,
 peak learning rate with a linear fall, clipping, the reward. TRL learns in fp32 (bf16 is slower here) and uses all
 cores; ours in fp32 and, as shipped, with eight-bit frozen weights, each for a third of TRL's minutes, practice
 included. TRL's imports and loading are not counted. All play the same tasks of the report split greedily on our engine
 in fp32, ours as shipped in int8.
 Units: `imitation` of the support desk's expert, TRL with the same runs as rows; `reinforcement` on the drills with
 groups of 8 and Dr. GRPO, whose worked examples in the prompt, which TRL has not, are switched off; `preference` on the
-drills by DPO with 0.2 times the likelihood of the better run. TRL's pairs come from groups of the bare model, drawn
-before and not counted; ours come from groups of the model as it is, drawn within our minutes.
+drills by DPO with 0.2 times the likelihood of the better run. TRL's pairs come from groups of the start, drawn before
+and not counted; ours come from groups of the model as it is, drawn within our minutes. `preference-imitated` is the
+same on harder drills from a start that has the form: right answers imitated for a moment, which TRL has merged into its
+weights and we go on with.
 Target: the success that TRL has at its end, in at most a third of its time.
 """
 
@@ -41,10 +43,11 @@ from llmagentos.learning.language.imitation import Imitation, ImitationSettings
 from llmagentos.learning.language.preference import Preference, PreferenceSettings, pairs_of
 from llmagentos.learning.trainer import AdapterSettings, from_transcript
 from llmagentos.learning.worked import expert_runs
-from llmagentos.models.adapters import FusedAdapter, from_peft
+from llmagentos.models.adapters import FusedAdapter, from_peft, read_adapter
 from llmagentos.models.library import ModelLibrary
 from llmagentos.programs.opening import opening
 from llmagentos.records.message import Message
+from llmagentos.records.release import Candidate
 from llmagentos.records.task import reset_options
 
 if TYPE_CHECKING:
@@ -68,8 +71,10 @@ class Unit:
     minutes: float
     """Of TRL."""
     learner: Imitation | Grpo | Preference
-    rows: Callable[[AgentOS, LanguageEnvironment], list[JSON]]
-    """What TRL learns from."""
+    rows: Callable[[AgentOS, LanguageEnvironment, str | None], list[JSON]]
+    """What TRL learns from; runs for it are those of the adapter that is served by this name."""
+    imitated: float = 0.0
+    """Minutes of imitation that the start of both comes from; 0 for the bare model."""
 
     @property
     def settings(self) -> JSON:
@@ -78,7 +83,7 @@ class Unit:
         return {**said.pop("adapter"), **said, "max_tokens": 24, "seed": 0}
 
 
-def demonstrations(system: AgentOS, env: LanguageEnvironment) -> list[JSON]:
+def demonstrations(system: AgentOS, env: LanguageEnvironment, start: str | None = None) -> list[JSON]:
     """Tokens and labels of the expert's runs."""
     runs = expert_runs(env, system.cycle.rollouts, env.tasks("train", ROWS))
     rows: list[JSON] = []
@@ -90,7 +95,7 @@ def demonstrations(system: AgentOS, env: LanguageEnvironment) -> list[JSON]:
     return rows
 
 
-def prompts(system: AgentOS, env: LanguageEnvironment) -> list[JSON]:
+def prompts(system: AgentOS, env: LanguageEnvironment, start: str | None = None) -> list[JSON]:
     """The text of each prompt and the right answer."""
     renderer = system.cycle.engine.renderer
     rows: list[JSON] = []
@@ -103,11 +108,11 @@ def prompts(system: AgentOS, env: LanguageEnvironment) -> list[JSON]:
     return rows
 
 
-def preferred(system: AgentOS, env: LanguageEnvironment) -> list[JSON]:
-    """The text of a prompt, of a better and of a worse reply, from the bare model's groups."""
+def preferred(system: AgentOS, env: LanguageEnvironment, start: str | None = None) -> list[JSON]:
+    """The text of a prompt, of a better and of a worse reply, from groups of the start."""
     cycle, renderer = system.cycle, system.cycle.engine.renderer
     policy = cycle.players.policy(env, system.releases.get("r0"))
-    policy = replace(policy, sampling=replace(policy.sampling, temperature=1.0, top_p=1.0))
+    policy = replace(policy, adapter=start, sampling=replace(policy.sampling, temperature=1.0, top_p=1.0))
     runs = cycle.rollouts.play(env.tasks("train", GROUPS), policy, samples=GROUP)
     rows: list[JSON] = []
     for at in range(0, len(runs), GROUP):
@@ -121,6 +126,9 @@ def preferred(system: AgentOS, env: LanguageEnvironment) -> list[JSON]:
 RATE = AdapterSettings(learning_rate=4e-4, clip=0.5)
 GROUP, GROUPS, PAIRS = 8, 400, 2
 """Runs of a task, tasks from which TRL's pairs come, most pairs of a task."""
+PREFERENCE = Preference(
+    PreferenceSettings(RATE, tasks=8, samples=GROUP, pairs=PAIRS, replay=0, hinted=0, limit=100_000, patience=10_000)
+)
 UNITS = {
     "imitation": Unit(
         "SupportDesk-v0",
@@ -136,17 +144,8 @@ UNITS = {
         Grpo(GrpoSettings(RATE, tasks=8, samples=8, epochs=1, replay=0, hinted=0, limit=100_000, patience=10_000)),
         prompts,
     ),
-    "preference": Unit(
-        "Drills-v0?kind=lookup&level=1",
-        "DPO",
-        9.0,
-        Preference(
-            PreferenceSettings(
-                RATE, tasks=8, samples=GROUP, pairs=PAIRS, replay=0, hinted=0, limit=100_000, patience=10_000
-            )
-        ),
-        preferred,
-    ),
+    "preference": Unit("Drills-v0?kind=lookup&level=1", "DPO", 9.0, PREFERENCE, preferred),
+    "preference-imitated": Unit("Drills-v0?kind=lookup&level=3", "DPO", 9.0, PREFERENCE, preferred, imitated=0.4),
 }
 
 
@@ -174,6 +173,27 @@ def played(system: AgentOS, env: LanguageEnvironment, tasks: int, adapter: Fused
     }
 
 
+def imitated(system: AgentOS, env: LanguageEnvironment, minutes: float) -> Candidate | None:
+    """What both begin from, where that is not the bare model."""
+    return system.cycle.teach(env, Imitation(), None, minutes=minutes, replay=False) if minutes else None
+
+
+def adapter_of(system: AgentOS, candidate: Candidate | None) -> FusedAdapter | None:
+    """The adapter that a candidate brings."""
+    return system.cycle.players.candidate_adapter(candidate) if candidate is not None else None
+
+
+def for_trl(system: AgentOS, begun: Candidate, folder: Path) -> Path:
+    """The adapter of a start as a folder that PEFT reads."""
+    from safetensors.torch import save_file
+
+    tensors, settings = read_adapter(system.cycle.parts.store.blobs.get(begun.artefacts[0].digest))
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    return folder
+
+
 def from_trl(system: AgentOS, folder: Path) -> FusedAdapter:
     """The adapter that TRL has written."""
     from safetensors.torch import load_file
@@ -189,11 +209,14 @@ def measure(folder: Path, shared: Path, unit: Unit, peer: Contender, settings: J
     tasks, home = int(settings["tasks"]), unit_home(folder, shared, settings)
     with opened(home, settings["model"], "fp32") as system:
         env = system.make_environment(unit.environment)
+        begun = imitated(system, env, unit.imitated)
+        results: JSON = {"tasks": tasks, "start": played(system, env, tasks, adapter_of(system, begun))}
+        tell(f"  start: {results['start']}")
         rows = folder / "rows.json"
-        rows.write_text(json.dumps(unit.rows(system, env)), encoding="utf-8")
-        results: JSON = {"tasks": tasks, "bare": played(system, env, tasks, None)}
-        tell(f"  bare: {results['bare']}")
-    made = {"method": unit.method, "rows": str(rows), "folder": str(folder / "trl"), "settings": unit.settings}
+        rows.write_text(json.dumps(unit.rows(system, env, SERVED if begun else None)), encoding="utf-8")
+        made = {"method": unit.method, "rows": str(rows), "folder": str(folder / "trl"), "settings": unit.settings}
+        if begun is not None:
+            made["start"] = str(for_trl(system, begun, folder / "start"))
     _, learned = peer.ask(minutes=settings["minutes"], **made)
     peer.close()
     with opened(home, settings["model"], "fp32") as system:
@@ -202,8 +225,9 @@ def measure(folder: Path, shared: Path, unit: Unit, peer: Contender, settings: J
     for precision in PRECISIONS:
         with opened(home, settings["model"], precision) as system:
             minutes, seed = learned["minutes"] * SHARE, PRECISIONS.index(precision)
-            candidate = system.cycle.teach(env, unit.learner, None, minutes=minutes, seed=seed, replay=False)
-            found = played(system, env, tasks, system.cycle.players.candidate_adapter(candidate))
+            start = adapter_of(system, begun)
+            candidate = system.cycle.teach(env, unit.learner, start, minutes=minutes, seed=seed, replay=False)
+            found = played(system, env, tasks, adapter_of(system, candidate))
             spent = {key: candidate.evidence[key] for key in ("steps", "minutes")}
             met = found["strict"] >= results["TRL"]["strict"]
             results[f"ours, {precision}"] = {**found, **spent, "met": met}
@@ -219,7 +243,9 @@ def show(found: dict[str, JSON]) -> None:
 
     table = Table("learning", "by", "strict [95 %]", "lenient", "steps", "minutes", title="held-out success")
     for name, one in found.items():
-        for by in ("bare", "TRL", *[f"ours, {precision}" for precision in PRECISIONS]):
+        for by in ("bare", "start", "TRL", *[f"ours, {precision}" for precision in PRECISIONS]):
+            if by not in one:  # the start was called bare before it could be another
+                continue
             each = one[by]
             said = "{:.1%} [{:.1%}, {:.1%}]".format(each["strict"], *each["interval"])
             spent = [str(each.get("steps", "")), f"{each['minutes']:.1f}" if "minutes" in each else ""]
@@ -251,6 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         unit = UNITS[name]
         settings = {"model": options.model, "tasks": options.tasks, "minutes": unit.minutes * options.shorten}
         settings |= {"environment": unit.environment, "settings": json.loads(json.dumps(unit.settings))}
+        settings |= {"imitated": unit.imitated} if unit.imitated else {}
         folder = shared / "benchmarks" / "beside_trl" / name
         found[name] = units.measure(name, settings, partial(measure, folder, shared, unit, peer, settings))
     units.write()

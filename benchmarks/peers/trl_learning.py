@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import worker
 from datasets import Dataset
-from peft import LoraConfig
+from peft import LoraConfig, PeftModel
 from transformers import AutoTokenizer, LlamaForCausalLM, TrainerCallback
 from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
@@ -70,10 +70,18 @@ def common(settings: dict[str, Any], folder: str) -> dict[str, Any]:
     }
 
 
-def made_for(method: str, rows: list[Any], settings: dict[str, Any], folder: str, budget: Budget) -> Any:
-    """A trainer on fresh weights."""
+def weights(start: str | None) -> Any:
+    """Fresh weights, with the adapter of a folder merged into them where one is given."""
+    bare = LlamaForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32)
+    return PeftModel.from_pretrained(bare, start).merge_and_unload() if start else bare
+
+
+def made_for(
+    method: str, rows: list[Any], settings: dict[str, Any], folder: str, budget: Budget, start: str | None
+) -> Any:
+    """A trainer of a new adapter."""
     shared: dict[str, Any] = {
-        "model": LlamaForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32),
+        "model": weights(start),
         "processing_class": TOKENIZER,
         "peft_config": LoraConfig(r=settings["rank"], lora_alpha=settings["alpha"], target_modules="all-linear"),
         "callbacks": [budget],
@@ -130,11 +138,13 @@ def rewards(completions: list[str], answer: list[str], **more: Any) -> list[floa
     return [mark(said, right).reward for said, right in zip(completions, answer, strict=True)]
 
 
-def learn(method: str, rows: str, minutes: float, folder: str, settings: dict[str, Any]) -> dict[str, Any]:
+def learn(
+    method: str, rows: str, minutes: float, folder: str, settings: dict[str, Any], start: str | None = None
+) -> dict[str, Any]:
     """Train on the rows of a JSON file; the adapter lies in `folder` then. Minutes are those of training alone."""
     given = json.loads(Path(rows).read_text())
     budget = Budget(minutes, settings["learning_rate"])
-    trainer = made_for(method, given, settings, folder, budget)
+    trainer = made_for(method, given, settings, folder, budget, start)
     trainer.train()
     trainer.save_model(folder)
     logged = [one["reward"] for one in trainer.state.log_history if "reward" in one]
