@@ -73,8 +73,8 @@ class Unit:
     learner: Imitation | Grpo | Preference
     rows: Callable[[AgentOS, LanguageEnvironment, str | None], list[JSON]]
     """What TRL learns from; runs for it are those of the adapter that is served by this name."""
-    imitated: float = 0.0
-    """Minutes of imitation that the start of both comes from; 0 for the bare model."""
+    imitated: int = 0
+    """Steps of imitation that the start of both comes from; 0 for the bare model."""
 
     @property
     def settings(self) -> JSON:
@@ -145,7 +145,7 @@ UNITS = {
         prompts,
     ),
     "preference": Unit("Drills-v0?kind=lookup&level=1", "DPO", 9.0, PREFERENCE, preferred),
-    "preference-imitated": Unit("Drills-v0?kind=lookup&level=3", "DPO", 9.0, PREFERENCE, preferred, imitated=0.4),
+    "preference-imitated": Unit("Drills-v0?kind=lookup&level=4", "DPO", 9.0, PREFERENCE, preferred, imitated=16),
 }
 
 
@@ -173,9 +173,12 @@ def played(system: AgentOS, env: LanguageEnvironment, tasks: int, adapter: Fused
     }
 
 
-def imitated(system: AgentOS, env: LanguageEnvironment, minutes: float) -> Candidate | None:
+def imitated(system: AgentOS, env: LanguageEnvironment, steps: int) -> Candidate | None:
     """What both begin from, where that is not the bare model."""
-    return system.cycle.teach(env, Imitation(), None, minutes=minutes, replay=False) if minutes else None
+    if not steps:
+        return None
+    learner = Imitation(ImitationSettings(limit=steps, replay_share=0.0))
+    return system.cycle.teach(env, learner, None, minutes=60, replay=False)
 
 
 def adapter_of(system: AgentOS, candidate: Candidate | None) -> FusedAdapter | None:
