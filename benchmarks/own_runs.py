@@ -4,84 +4,39 @@ Run: python benchmarks/own_runs.py [--environment NAME ...] [--seeds N] [--minut
 Prints a table, writes benchmarks/results/own_runs.json; every environment and seed is a unit of some ten minutes.
 
 No expert, no right answers, no examples: a game by its name, a plain Gymnasium environment, `GridWorld-v0` without its
-expert, and CLINC150's banking requests (`--data`), of which it is said only whether they were called by their intent.
-Replies are held to what the environment says can be replied (a game's own form of a move, an action space, four words,
-fifteen intents), so that some runs succeed by chance. `llmagentos learn` chooses by what, the gate lets the candidate
+expert, CLINC150's banking requests (`--data`), of which it is said only whether they were called by their intent, and a
+smart home, held out in other words than it was practised in (`unaided.py`). Replies are held to what the environment
+says can be replied (a game's own form of a move, an action space, four words, fifteen intents, thirty calls), so that
+some runs succeed by chance. `llmagentos learn` chooses by what, the gate lets the candidate
 live or not; then the release plays tasks of the report split, as the bare model did before, greedily both.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
-import re
 import shutil
 import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import gymnasium
-from corpora import DATA, clinc_domain
+from corpora import DATA
 from measuring import JSON, add_model_options, add_results_options, open_units, spread, tell, unit_home
+from unaided import GRID, HOME, LABELS, register
 
 from llmagentos.agent import Agent
 from llmagentos.agentos import AgentOS
 from llmagentos.config import load_settings
-from llmagentos.environments.grid_world import GridWorld
-from llmagentos.environments.language import LanguageEnvironment, StepResult
-from llmagentos.records.task import Task
 
-UNAIDED, LABELS = "UnaidedGridWorld-v0", "Labels-v0"
 PLANS: dict[str, str] = {
     "GuessTheNumber": "TextGame-v0?name=GuessTheNumber",
     "Blackjack": "Blackjack-v1?reward_threshold=1",
-    "GridWorld": f"{UNAIDED}?level=1&size=4",
+    "GridWorld": f"{GRID}?level=1&size=4",
     "Labels": LABELS,
+    "SmartHome": HOME,
 }
 """Of Blackjack's hands 43 % are won at best (gymnasium's rules; basic strategy)."""
 FIGURES = ("before", "after")
-
-
-class UnaidedGridWorld(GridWorld):
-    """The same without anybody who knows the way."""
-
-    def __init__(self, **options: JSON) -> None:
-        super().__init__(**options)
-        self.name = self.skill = UNAIDED
-
-    def expert(self, task: Task) -> None:  # type: ignore[override]
-        return None
-
-
-class Labels(LanguageEnvironment):
-    """One request of a bank's customer, one of fifteen intents in reply; only whether it was right is said."""
-
-    reply_tokens = 12
-
-    def __init__(self, data: Path) -> None:
-        super().__init__(LABELS)
-        self._rows: dict[str, list[tuple[str, str]]] = {
-            split: [] for split in ("train", "development", "gate", "report")
-        }
-        for line in clinc_domain("banking", data):
-            request, split = str(line["text"]), str(line["split"])
-            held_out = ("gate", "report")[len(self._rows["gate"]) > len(self._rows["report"])]
-            found = {"train": "train", "validation": "development"}.get(split, held_out)
-            self._rows[found].append((request, str(line["intent"]).replace("_", " ")))
-        self._intents = sorted({intent for _, intent in self._rows["train"]})
-        self._right = ""
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        rows = self._rows[(options or {}).get("split", "train")]
-        request, self._right = random.Random(seed).choice(rows)
-        asked = f"Say what the request is about: {', '.join(self._intents)}."
-        return request, {"instructions": asked, "tools": (), "replies": "|".join(map(re.escape, self._intents))}
-
-    def step(self, action: str) -> StepResult:
-        right = action == self._right
-        return "", float(right), True, False, {"success": right, "lenient": right}
 
 
 def measure(folder: Path, shared: Path, model: str, settings: JSON) -> JSON:
@@ -135,9 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     shared = load_settings(options.home).home
     units = open_units(options, "own_runs")
-    if UNAIDED not in gymnasium.registry:
-        gymnasium.register(UNAIDED, entry_point=UnaidedGridWorld)
-        gymnasium.register(LABELS, entry_point=partial(Labels, options.data))
+    register(options.data)
     for seed in range(options.seeds):
         for name in options.environment:
             settings = {key: getattr(options, key) for key in ("minutes", "tasks", "model")}

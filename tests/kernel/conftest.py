@@ -23,8 +23,8 @@ OPEN_DOOR = ToolSpec("open_door", "open it", {"type": "object", "properties": {"
 
 
 class Counter(gymnasium.Env[str, str]):
-    """Counts actions; ends after `turns`. Options: turns, misbehave (raise | hang | exit | shape), at, reward; replies
-    by turn, and with them there are no tools."""
+    """Counts actions; ends after `turns`. Options: turns, misbehave (raise | hang | exit | shape), at, reward, tools;
+    replies by turn, and with them there are no tools."""
 
     action_space = gymnasium.spaces.Text(100)
     observation_space = gymnasium.spaces.Text(100)
@@ -35,7 +35,7 @@ class Counter(gymnasium.Env[str, str]):
         self.count = 0
         if self.options.get("reset_fails"):
             raise ValueError("no such shop")
-        info = {"instructions": "Count.", "tools": (OPEN_DOOR,)}
+        info = {"instructions": "Count.", "tools": self.options.get("tools", (OPEN_DOOR,))}
         if "replies" in self.options:
             info = {"instructions": "Count.", **self._replies()}
         return f"start {seed}", info

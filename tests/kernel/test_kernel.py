@@ -125,6 +125,21 @@ def test_chance_replies_at_its_share_of_the_turns_where_replies_can_be_counted(b
     assert {step.action for step in said("[a-z]+", 1.0).steps} == {"ok"}, "nobody can count them"
 
 
+def test_chance_calls_what_the_environment_offers_and_nothing_of_the_system(build: Any) -> None:
+    switch = {"type": "object", "properties": {"way": {"enum": ["on", "off"]}}, "required": ["way"]}
+    task = counting(1, tools=[{"name": "switch", "parameters": switch}], turns=12)
+    calls = {'{"switch": {"way": "on"}}', '{"switch": {"way": "off"}}'}
+
+    def said(**arguments: Any) -> set[str]:
+        spec = react(task, arguments={"explore": {"turns": 1.0}, **arguments})
+        return {step.action for step in build().submit(spec).result(10).steps}
+
+    assert said() == calls
+    assert said(explore={"turns": 0.5}) == calls | {"ok"}
+    assert said(explore={"turns": 1.0, "runs": 0.0}) == {"ok"}
+    assert said(tools=[{"name": "pay"}]) == {"ok"}
+
+
 @pytest.mark.parametrize(("runs", "disturbed"), [(0.0, {False}), (0.5, {False, True}), (1.0, {True})])
 def test_chance_has_a_say_in_its_share_of_the_runs(build: Any, runs: float, disturbed: set[bool]) -> None:
     kernel, task, arguments = build(), counting(1, replies=["no"], turns=3), {"explore": {"turns": 1.0, "runs": runs}}

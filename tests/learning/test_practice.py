@@ -479,6 +479,25 @@ def test_nothing_rewarded_says_what_to_do_next(workshop: Any, own_run: Callable[
         workshop.run(policy_gradient(20, patience=3), context)
 
 
+def test_a_first_reward_is_waited_for_as_long_as_there_is_time(workshop: Any, own_run: Callable[..., Episode]) -> None:
+    for wins_at, found in ((9, True), (30, False)):
+        practised: list[int] = []
+
+        def practice(
+            adapter: Any, asked: Practice, wins_at: int = wins_at, practised: list[int] = practised
+        ) -> list[list[Episode]]:
+            practised.append(asked.seed)
+            return [[own_run(PROMPT, (10 + n,), float(n == 0 and len(practised) > wins_at)) for n in range(3)]]
+
+        learner = policy_gradient(40, patience=3, hinted=0)
+        if found:
+            events, _ = workshop.run(learner, workshop.context("late", practice=practice))
+            assert events[-1].done == 40
+        else:
+            with pytest.raises(LearningError, match="No run of toy was rewarded in 10 steps"):
+                workshop.run(learner, workshop.context("never", practice=practice))
+
+
 def broke(episode: Episode, outcome: Any = "failed") -> Episode:
     """The same run, had its environment raised."""
     return replace(episode, outcome=outcome, error="The shop burned down.", success=False, lenient=False)

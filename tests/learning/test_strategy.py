@@ -10,8 +10,11 @@ import pytest
 from llmagentos.errors import ConfigError, LearningError
 from llmagentos.learning.groups import GroupSettings
 from llmagentos.learning.strategy import LEARNERS, choose, learner_named
+from llmagentos.programs.constraining import call_grammar
 from llmagentos.records.episode import Episode
 from llmagentos.records.generation import Grammar
+from llmagentos.records.identity import JSON
+from llmagentos.records.message import ToolSpec
 from llmagentos.records.transcript import Segment, Transcript
 
 
@@ -146,3 +149,19 @@ def test_chance_has_a_say_where_a_group_cannot_try_all_replies(
     choice = choose("labels", demonstrations=False, probe=[runs] * 3)
     assert choice.learner == learner
     assert ("of 9 replies 8 runs of a task try few" in choice.reason) == (replies == 9)
+
+
+def test_calls_are_counted_as_replies_are_and_one_task_of_many_says_little(own_run: Callable[..., Episode]) -> None:
+    def run(grammar: Grammar, reward: float) -> Episode:
+        transcript = Transcript("tiny", (Segment("prompt", (4, 5)), Segment("sampled", (6,), grammar=grammar)))
+        return replace(own_run((4, 5), (6,), reward), transcript=transcript)
+
+    rooms: JSON = {"room": {"enum": [f"room {number}" for number in range(12)]}}
+    home = call_grammar([ToolSpec("light", "", {"type": "object", "properties": rooms, "required": ["room"]})])
+    free = call_grammar([ToolSpec("look", "", {"type": "object", "properties": {"at": {}}, "required": ["at"]})])
+    counted, uncounted = ([run(grammar, 0.0), run(grammar, 1.0)] for grammar in (home, free))
+    choice = choose("home", demonstrations=False, probe=[counted] * 3)
+    assert choice.learner == "rejection-sampling"
+    assert "of 12 replies 8 runs of a task try few" in choice.reason
+    assert choose("home", demonstrations=False, probe=[uncounted] * 3).learner == "policy-gradient"
+    assert choose("home", demonstrations=False, probe=[counted, uncounted, uncounted]).learner == "policy-gradient"

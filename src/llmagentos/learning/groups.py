@@ -40,6 +40,9 @@ compare runs with chance and runs without it."""
 LESS_OFTEN = 3.0
 """So many times less often the best, runs that chance disturbs are of no use. TowerOfHanoi, where two wrong moves lose,
 was not learned at all with chance in every run, and in 2.5 minutes with chance in half of them."""
+HOPE = 0.25
+"""Share of the planned steps in which a first reward is waited for: where one run in a thousand succeeds, eight steps
+hardly ever see one."""
 BEST = ("best_by_chance", "best_alone")
 """Under which a run keeps how often each was the best."""
 ENDED = ("finished", "truncated")
@@ -62,7 +65,8 @@ class GroupSettings:
     """Runs of kept skills imitated beside each update, where there are any."""
     replay_weight: float = 0.5
     patience: int = 8
-    """Steps in a row without anything to learn after which learning ends."""
+    """Steps in a row without anything to learn after which learning ends; before any run was rewarded, not before
+    `HOPE` of the steps that there is time for."""
     hinted: int = 2
     """Tasks a step that are played with worked examples in the prompt, while fewer than `hint_until` of the other
     runs succeed."""
@@ -121,7 +125,7 @@ def learn_in_groups(
     idle, down, flat = int(run.extra.get("idle", 0)), 0, bool(run.extra.get("flat", False))
     rewarded, taught = float(run.extra.get("rewarded", 0)), int(run.extra.get("taught", run.done))
     fault = ""
-    while not (run.finished or flat) and idle < settings.patience:
+    while not (run.finished or flat) and (idle < settings.patience or (not rewarded and run.left > 1 - HOPE)):
         played, metrics = practise(run, context, settings)
         rewarded += sum(one.reward > 0 for group in played.groups + played.hinted for one in group)
         learned = update(run, context, played)

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 from llmagentos.errors import ConfigError, LearningError
 from llmagentos.learning.context import Learner
 from llmagentos.learning.watch import is_mixed
-from llmagentos.programs.replies import listed
+from llmagentos.programs.countable import said_under
 from llmagentos.records.episode import Episode
 from llmagentos.records.transcript import turns
 
@@ -177,16 +177,16 @@ def reinforcing(probe: Sequence[Sequence[Episode]]) -> tuple[LearnerName, str]:
     typical = median(turns(episode.transcript.segments) for group in probe for episode in group)
     if typical >= MANY_TURNS:
         return "rejection-sampling", f"; of runs of {typical:.0f} turns the winners alone are imitated"
-    replies = max(countable(episode) for group in probe for episode in group)
+    replies = int(median(countable(episode) for group in probe for episode in group))
     if replies > PROBE_SAMPLES:
         return EXPLORING, f"; of {replies} replies {PROBE_SAMPLES} runs of a task try few, so chance has a say too"
     return "policy-gradient", ""
 
 
 def countable(episode: Episode) -> int:
-    """How many replies a run could choose from; 0 where they cannot be counted."""
-    held = (segment.grammar for segment in episode.transcript.segments if segment.grammar is not None)
-    return max((len(listed(grammar.text)) for grammar in held if grammar.kind == "regex"), default=0)
+    """How many replies or calls a run could choose from; 0 where they cannot be counted."""
+    held = {segment.grammar for segment in episode.transcript.segments if segment.grammar is not None}
+    return max((len(said_under(grammar)) for grammar in held), default=0)
 
 
 def check_learner(name: str) -> None:

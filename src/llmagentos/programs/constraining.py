@@ -29,7 +29,8 @@ _AS_WE_WRITE = {
 """Calls are held to the one spelling that prompts show and demonstrations have (`parsing.render_call`), and to as much
 of a schema as a grammar can say: not, for one, that the items of an array differ."""
 _ANY_NAME = "tool"
-_TEMPLATE = """start: CALLS | WORDS
+_BEGINS = "start: %json "
+_OR_WORDS = """ | WORDS
 WORDS: /\\s*[^{\\s](.|\\n)*/
 """
 
@@ -43,9 +44,18 @@ def call_grammar(tools: Sequence[ToolSpec]) -> Grammar:
     return _grammar([_call(tool, at) for at, tool in enumerate(tools)])
 
 
+def calls_of(grammar: Grammar) -> list[tuple[str, JSON]]:
+    """Each tool that can be called under a `call_grammar`, with the schema of its arguments; none of another one."""
+    begins, _, after = grammar.text.partition(_BEGINS)
+    if grammar.kind != "lark" or begins or not after:
+        return []
+    schema, _ = json.JSONDecoder().raw_decode(after)
+    return [next(iter(call["properties"].items())) for call in schema["anyOf"]]
+
+
 def _grammar(calls: list[JSON]) -> Grammar:
     schema = {"x-guidance": _AS_WE_WRITE, "anyOf": calls}
-    return Grammar("lark", _TEMPLATE.replace("CALLS", f"%json {json.dumps(schema)}"))
+    return Grammar("lark", f"{_BEGINS}{json.dumps(schema)}{_OR_WORDS}")
 
 
 def _call(tool: ToolSpec, at: int) -> JSON:

@@ -14,6 +14,8 @@ from typing import Any
 import msgspec
 
 from llmagentos.errors import EnvironmentFault
+from llmagentos.programs.constraining import call_grammar
+from llmagentos.programs.countable import said_under
 from llmagentos.programs.opening import opening
 from llmagentos.programs.parsing import parse_call
 from llmagentos.programs.replies import listed
@@ -54,8 +56,8 @@ def react(
     `brief` is all that an environment's player is told in the place of instructions and tools, where the weights have
     learned them. `abstain` is an `Abstention` as JSON: what is said to an environment in the place of an unsure reply.
     `classifier` is the digest of prototypes of requests: what was right for the nearest ones is weighed against the
-    first reply. `explore` is an `Exploration` as JSON: how often chance says one of the replies that there are, where
-    they can be counted; it is recorded as a demonstration.
+    first reply. `explore` is an `Exploration` as JSON: how often chance says one of the replies, or makes one of the
+    calls of the environment, that there are, where they can be counted; it is recorded as a demonstration.
     """
     own = tuple(msgspec.convert(spec, ToolSpec) for spec in tools)
     if goal:
@@ -101,14 +103,15 @@ def play(
     observation = seen.text
     replies = seen.replies if not everything else ""
     explore, opinion = voices.explore, voices.opinion
-    if explore is not None and explore.runs < 1 and not everything and (yield from Random()) >= explore.runs:
-        explore = None
+    if explore is not None and (system or (yield from _left_out(explore))):
+        explore = None  # what chance would call of the system may have effects
+    calls = said_under(call_grammar(seen.tools)) if explore is not None and seen.tools else ()
     while True:
         forced = voices.expert(observation) if voices.expert else None
         if forced is not None:
             _check_sayable(forced, replies)
         elif explore is not None:
-            forced = yield from _by_chance(listed(replies), explore.turns)
+            forced = yield from _by_chance(calls or listed(replies), explore.turns)
         reply = yield from Generate(
             new,
             tools=told,
@@ -131,6 +134,11 @@ def play(
         replies = replies and (result.replies or replies)
         observation = result.observation
         new = (Message("tool" if call else "user", observation, outside=True),)
+
+
+def _left_out(explore: Exploration) -> Generator[SystemCall[Any], Any, bool]:
+    """Whether a run is one of those in which chance has no say."""
+    return explore.runs < 1 and (yield from Random()) >= explore.runs
 
 
 def _by_chance(replies: Sequence[str], share: float) -> Generator[SystemCall[Any], Any, str | None]:

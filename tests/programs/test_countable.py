@@ -1,0 +1,92 @@
+"""Calls whose arguments have a few values are told one by one."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmagentos.programs.constraining import call_grammar, calls_of, sayable
+from llmagentos.programs.countable import said_under
+from llmagentos.programs.parsing import parse_call
+from llmagentos.programs.replies import MOST
+from llmagentos.records.generation import Grammar
+from llmagentos.records.identity import JSON
+from llmagentos.records.message import ToolSpec
+
+FEW: list[JSON] = [
+    {"enum": ["on", "off"]},
+    {"type": "string", "enum": ["blüh", 'a "b"', "blüh"]},
+    {"enum": [1, True, None]},
+    {"const": 7},
+    {"type": "boolean"},
+    {"type": "integer", "minimum": -1, "maximum": 2},
+]
+MANY: list[JSON] = [
+    {"type": "string"},
+    {"type": "integer", "minimum": 0},
+    {"type": "number", "minimum": 0, "maximum": 1},
+    {"type": "integer", "minimum": 0, "maximum": MOST},
+    {"enum": []},
+    {},
+    True,
+]
+
+
+def tool(name: str, arguments: dict[str, JSON], required: list[str] | None = None, **more: JSON) -> ToolSpec:
+    needed: JSON = list(arguments) if required is None else list(required)
+    return ToolSpec(name, "", {"type": "object", "properties": arguments, "required": needed, **more})
+
+
+@given(st.lists(st.sampled_from(FEW), max_size=3), st.lists(st.sampled_from(FEW), max_size=2))
+def test_what_is_listed_can_be_said_and_is_all_that_a_schema_allows(one: list[JSON], other: list[JSON]) -> None:
+    tools = [tool(name, {f"a{n}": each for n, each in enumerate(kinds)}) for name, kinds in (("x", one), ("y", other))]
+    values = [None, True, False, -1, 0, 1, 2, 7, "on", "off", "blüh", 'a "b"']
+
+    def valid(spec: ToolSpec) -> int:
+        names = list(spec.parameters["properties"])  # type: ignore[call-overload,arg-type]
+        drawn = (dict(zip(names, some, strict=True)) for some in product(values, repeat=len(names)))
+        return sum(jsonschema.Draft202012Validator(spec.parameters).is_valid(given) for given in drawn)
+
+    found = said_under(call_grammar(tools))
+    assert len(found) == len(set(found)) == sum(map(valid, tools))
+    for text in found:
+        call = parse_call(text, ["x", "y"]).call
+        assert call is not None
+        assert sayable(next(one for one in tools if one.name == call.name), call.arguments)
+
+
+@pytest.mark.parametrize("kind", MANY)
+def test_one_tool_that_takes_anything_leaves_nothing_to_count(kind: JSON) -> None:
+    assert said_under(call_grammar([tool("x", {"a": {"type": "boolean"}}), tool("y", {"a": kind})])) == ()
+    optional = tool("y", {"a": kind}, required=[])
+    assert said_under(call_grammar([optional])) == ('{"y": {}}',), "what may be left out is left out"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        tool("x", {"a": FEW[0]}, required=["a", "b"]),
+        tool("x", {"a": FEW[0]}, anyOf=[{"required": ["a"]}]),
+        ToolSpec("x", "", {"$ref": "https://nowhere.example/schema"}),
+    ],
+)
+def test_schema_that_says_more_is_not_counted(spec: ToolSpec) -> None:
+    assert said_under(call_grammar([spec])) == ()
+
+
+def test_more_calls_than_chance_could_try_are_not_counted() -> None:
+    eight: JSON = {"enum": list(range(8))}
+    assert len(said_under(call_grammar([tool("x", {"a": eight, "b": eight})]))) == MOST
+    assert said_under(call_grammar([tool("x", {"a": eight, "b": eight}), ToolSpec("wait")])) == ()
+
+
+def test_other_grammars_have_no_calls() -> None:
+    assert said_under(Grammar("regex", "yes|no")) == ("yes", "no")
+    for other in (Grammar("lark", "start: /a+/"), Grammar("json_schema", "{}"), Grammar("regex", "start: %json {}")):
+        assert calls_of(other) == []
+    assert said_under(Grammar("lark", "start: /a+/")) == ()
+    assert said_under(call_grammar([])) == ()
