@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from llmagentos.errors import ConfigError, KernelError, NotFoundError
+from llmagentos.kernel.answers import ARGUMENTS
 from llmagentos.kernel.specification import ProcessSpec
+from llmagentos.programs.constraining import calls_of
 from llmagentos.records.calls import (
     Act,
     CallTool,
@@ -138,6 +140,27 @@ def test_chance_calls_what_the_environment_offers_and_nothing_of_the_system(buil
     assert said(explore={"turns": 0.5}) == calls | {"ok"}
     assert said(explore={"turns": 1.0, "runs": 0.0}) == {"ok"}
     assert said(tools=[{"name": "pay"}]) == {"ok"}
+
+
+def test_chance_says_which_tool_is_called_where_its_arguments_cannot_be_counted(build: Any) -> None:
+    words = {"type": "object", "properties": {"what": {"type": "string"}}, "required": ["what"]}
+    tools = [{"name": name, "parameters": words} for name in ("find", "tell")]
+    kernel = build(lambda prompt: '{"find": {"what": "it"}}')
+    arguments = {"explore": {"turns": 0.5}, "constrained": True}
+    task, warm = counting(1, tools=tools, turns=16), Sampling(temperature=1.0)
+    episode = kernel.submit(react(task, arguments=arguments, sampling=warm)).result(10)
+    engine = kernel._interpreter._answers._services.engine
+    asked = [request.sampling.grammar for request in engine.requests]
+    offered = [tuple(name for name, _ in calls_of(grammar)) for grammar in asked]
+    assert {("find",), ("tell",), ("find", "tell")} == set(offered)
+    assert all(("WORDS" in grammar.text) == (len(names) == 2) for grammar, names in zip(asked, offered, strict=True))
+    warmth = {
+        request.sampling.temperature for request in engine.requests if "WORDS" not in request.sampling.grammar.text
+    }
+    assert warmth == {ARGUMENTS}, "surer of arguments than of words"
+    spoken = [one for one in episode.transcript.segments if one.origin in ("sampled", "demonstration")]
+    assert [one.origin == "sampled" for one in spoken] == [len(names) == 2 for names in offered]
+    assert {step.action for step in episode.steps} == {'{"find": {"what": "it"}}'}
 
 
 @pytest.mark.parametrize(("runs", "disturbed"), [(0.0, {False}), (0.5, {False, True}), (1.0, {True})])

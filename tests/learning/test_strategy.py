@@ -9,7 +9,7 @@ import pytest
 
 from llmagentos.errors import ConfigError, LearningError
 from llmagentos.learning.groups import GroupSettings
-from llmagentos.learning.strategy import LEARNERS, choose, learner_named
+from llmagentos.learning.strategy import LEARNERS, choose, countable, learner_named
 from llmagentos.programs.constraining import call_grammar
 from llmagentos.records.episode import Episode
 from llmagentos.records.generation import Grammar
@@ -164,4 +164,10 @@ def test_calls_are_counted_as_replies_are_and_one_task_of_many_says_little(own_r
     assert choice.learner == "rejection-sampling"
     assert "of 12 replies 8 runs of a task try few" in choice.reason
     assert choose("home", demonstrations=False, probe=[uncounted] * 3).learner == "policy-gradient"
+    tools = [
+        ToolSpec(f"tool {number}", "", {"type": "object", "properties": {"at": {}}, "required": ["at"]})
+        for number in range(65)
+    ]
+    for count, told in ((1, 1), (12, 12), (64, 64), (65, 0)):
+        assert countable(run(call_grammar(tools[:count]), 0.0)) == told, "tools, where calls cannot be counted"
     assert choose("home", demonstrations=False, probe=[counted, uncounted, uncounted]).learner == "policy-gradient"

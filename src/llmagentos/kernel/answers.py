@@ -84,6 +84,11 @@ class Services:
     """Starts a child under an identifier, unless it has been started before."""
 
 
+ARGUMENTS = 0.3
+"""Of its temperature, at which the model says the arguments of a call whose tool is given: a small one makes them up
+at 1, and copies them from what was asked at this."""
+
+
 class Answers:
     """One handler for each system call; thread-safe as long as one thread holds a process at a time."""
 
@@ -224,6 +229,8 @@ class Answers:
         sampling = call.sampling or info.sampling
         seed, grammar = derive_seed(sampling.seed, number), run.grammar(call)
         sampling = replace(sampling, seed=seed, max_tokens=min(sampling.max_tokens, left), grammar=grammar)
+        if call.only:
+            sampling = replace(sampling, temperature=ARGUMENTS * sampling.temperature)
         self._journal_call(process, number, call, segments=segments, seed=seed)
         if call.forced is not None:
             return self._force(process, number, engine, call.forced)
@@ -249,7 +256,7 @@ class Answers:
         engine = self._services.engine
         assert engine is not None
         words, unsure = call.decided(completion)
-        if unsure or words != completion.text:
+        if unsure or call.only or words != completion.text:
             finish: FinishReason = "abstained" if unsure else "overruled"
             said = engine.renderer.force(words).tokens
             completion = replace(completion, tokens=said, text=words, logprobs=None, finish=finish)

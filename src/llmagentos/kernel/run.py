@@ -59,6 +59,8 @@ class Run:
     def grammar(self, call: Generate) -> Grammar | None:
         """What a reply must be: a call of what there is or words, or one of the replies that there are, if the program
         wants that; else what its sampling says."""
+        if call.only:
+            return call_grammar([tool for tool in self.tools if tool.name == call.only], words=False)
         if not call.constrained or not (self.tools or call.replies):
             return (call.sampling or self.info.sampling).grammar
         if not self.tools:

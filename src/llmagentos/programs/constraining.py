@@ -35,13 +35,13 @@ WORDS: /\\s*[^{\\s](.|\\n)*/
 """
 
 
-def call_grammar(tools: Sequence[ToolSpec]) -> Grammar:
-    """A call `{"tool": {"argument": value}}` with the arguments that the tool's schema allows, or words.
+def call_grammar(tools: Sequence[ToolSpec], *, words: bool = True) -> Grammar:
+    """A call `{"tool": {"argument": value}}` with the arguments that the tool's schema allows, or `words`.
 
     Arguments that a schema does not name are not allowed unless it says so itself. A schema that no grammar can follow,
     such as one with a reference to another document, allows any arguments: the tool itself says what is wrong then.
     """
-    return _grammar([_call(tool, at) for at, tool in enumerate(tools)])
+    return _grammar([_call(tool, at) for at, tool in enumerate(tools)], _OR_WORDS if words else "")
 
 
 def calls_of(grammar: Grammar) -> list[tuple[str, JSON]]:
@@ -53,9 +53,9 @@ def calls_of(grammar: Grammar) -> list[tuple[str, JSON]]:
     return [next(iter(call["properties"].items())) for call in schema["anyOf"]]
 
 
-def _grammar(calls: list[JSON]) -> Grammar:
+def _grammar(calls: list[JSON], or_words: str = _OR_WORDS) -> Grammar:
     schema = {"x-guidance": _AS_WE_WRITE, "anyOf": calls}
-    return Grammar("lark", f"{_BEGINS}{json.dumps(schema)}{_OR_WORDS}")
+    return Grammar("lark", f"{_BEGINS}{json.dumps(schema)}{or_words}")
 
 
 def _call(tool: ToolSpec, at: int) -> JSON:

@@ -18,7 +18,7 @@ from llmagentos.programs.constraining import call_grammar
 from llmagentos.programs.countable import said_under
 from llmagentos.programs.opening import opening
 from llmagentos.programs.parsing import parse_call
-from llmagentos.programs.replies import listed
+from llmagentos.programs.replies import MOST, listed
 from llmagentos.records.calls import (
     Abstention,
     Act,
@@ -57,7 +57,8 @@ def react(
     learned them. `abstain` is an `Abstention` as JSON: what is said to an environment in the place of an unsure reply.
     `classifier` is the digest of prototypes of requests: what was right for the nearest ones is weighed against the
     first reply. `explore` is an `Exploration` as JSON: how often chance says one of the replies, or makes one of the
-    calls of the environment, that there are, where they can be counted; it is recorded as a demonstration.
+    calls of the environment, that there are, where they can be counted; else it says which tool is called. What it had
+    a say in is recorded as a demonstration.
     """
     own = tuple(msgspec.convert(spec, ToolSpec) for spec in tools)
     if goal:
@@ -105,18 +106,18 @@ def play(
     explore, opinion = voices.explore, voices.opinion
     if explore is not None and (system or (yield from _left_out(explore))):
         explore = None  # what chance would call of the system may have effects
-    calls = said_under(call_grammar(seen.tools)) if explore is not None and seen.tools else ()
     while True:
-        forced = voices.expert(observation) if voices.expert else None
+        forced, only = voices.expert(observation) if voices.expert else None, ""
         if forced is not None:
             _check_sayable(forced, replies)
         elif explore is not None:
-            forced = yield from _by_chance(calls or listed(replies), explore.turns)
+            forced, only = yield from _by_chance(explore.turns, seen.tools, replies)
         reply = yield from Generate(
             new,
             tools=told,
             constrained=constrained,
             replies=replies if constrained else "",
+            only=only,
             forced=forced,
             abstain=voices.abstain,
             opinion=opinion,
@@ -141,12 +142,21 @@ def _left_out(explore: Exploration) -> Generator[SystemCall[Any], Any, bool]:
     return explore.runs < 1 and (yield from Random()) >= explore.runs
 
 
-def _by_chance(replies: Sequence[str], share: float) -> Generator[SystemCall[Any], Any, str | None]:
-    """One of `replies` at a `share` of the turns, each as often; None at the others, and where there are none."""
-    if not replies:
-        return None
+def _by_chance(
+    share: float, tools: Sequence[ToolSpec], replies: str
+) -> Generator[SystemCall[Any], Any, tuple[str | None, str]]:
+    """At a `share` of the turns one of all calls of `tools`, or of `replies`; where calls cannot be counted, the name
+    of the tool to be called. Each is as likely; None and "" at the other turns, and where there is nothing to choose.
+    """
+    counted = said_under(call_grammar(tools)) if tools else listed(replies)
+    choices = counted or (tuple(tool.name for tool in tools) if len(tools) <= MOST else ())
+    if not choices:
+        return None, ""
     drawn = yield from Random()
-    return replies[int(drawn / share * len(replies))] if drawn < share else None
+    if drawn >= share:
+        return None, ""
+    chosen = choices[int(drawn / share * len(choices))]
+    return (chosen, "") if counted else (None, chosen)
 
 
 def _check_sayable(said: str, replies: str) -> None:

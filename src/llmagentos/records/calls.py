@@ -112,6 +112,9 @@ class Generate(SystemCall[Completion]):
     that is not one of `replies`."""
     replies: str = ""
     """A regular expression of all that can be replied; empty for anything."""
+    only: str = ""
+    """When given, the reply is a call of this tool, with the arguments that the model says; it is recorded as a
+    demonstration."""
     forced: str | None = None
     """When given, nothing is sampled: the text is the reply, recorded as a demonstration."""
     abstain: Abstention | None = None
