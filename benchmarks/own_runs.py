@@ -5,10 +5,10 @@ Prints a table, writes benchmarks/results/own_runs.json; every environment and s
 
 No expert, no right answers, no examples: a game by its name, a plain Gymnasium environment, `GridWorld-v0` without its
 expert, CLINC150's banking requests (`--data`), of which it is said only whether they were called by their intent, and a
-smart home, held out in other words than it was practised in (`unaided.py`). Replies are held to what the environment
-says can be replied (a game's own form of a move, an action space, four words, fifteen intents, thirty calls), so that
-some runs succeed by chance. `llmagentos learn` chooses by what, the gate lets the candidate
-live or not; then the release plays tasks of the report split, as the bare model did before, greedily both.
+smart home, held out in other words than it was practised in (`examples/smart_home.py`). Replies are held to what the
+environment says can be replied (a game's own form of a move, an action space, four words, fifteen intents, thirty
+calls), so that some runs succeed by chance. `llmagentos learn` chooses by what, the gate lets the candidate live or
+not; then the release plays tasks of the report split, as the bare model did before, greedily both.
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ from pathlib import Path
 
 from corpora import DATA
 from measuring import JSON, add_model_options, add_results_options, open_units, spread, tell, unit_home
-from unaided import GRID, HOME, LABELS, register
+from unaided import GRID, LABELS, register
 
 from llmagentos.agent import Agent
 from llmagentos.agentos import AgentOS
 from llmagentos.config import load_settings
 
+EXAMPLES = Path(__file__).parent.parent / "examples"
 PLANS: dict[str, str] = {
     "GuessTheNumber": "TextGame-v0?name=GuessTheNumber",
     "Blackjack": "Blackjack-v1?reward_threshold=1",
     "GridWorld": f"{GRID}?level=1&size=4",
     "Labels": LABELS,
-    "SmartHome": HOME,
+    "SmartHome": f"{EXAMPLES}/smart_home.py:SmartHome-v0",
 }
 """Of Blackjack's hands 43 % are won at best (gymnasium's rules; basic strategy)."""
 FIGURES = ("before", "after")

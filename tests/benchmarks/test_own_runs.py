@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import own_runs
 import unaided
 from measuring import JSON
 
 from llmagentos.learning.worked import has_answers, has_expert
-from llmagentos.programs.constraining import call_grammar
-from llmagentos.programs.countable import said_under
 from llmagentos.records.task import reset_options
 
 
@@ -22,24 +18,6 @@ def test_nobody_shows_the_way_and_the_words_are_told() -> None:
     assert (task.environment, task.skill) == (unaided.GRID, unaided.GRID)
     _, info = env.reset(seed=task.seed, options=reset_options(task))
     assert info["replies"] == ["up", "down", "left", "right"]
-
-
-def test_a_smart_home_rewards_what_was_wished_for_and_is_held_out_in_other_words() -> None:
-    env = unaided.SmartHome()
-    words: dict[str, set[str]] = {}
-    for split in ("train", "report"):
-        for seed in range(60):
-            said, info = env.reset(seed=seed, options={"split": split})
-            assert len(said_under(call_grammar(info["tools"]))) == 30
-            words.setdefault(split, set()).update(said.partition(room)[0] for room in unaided.ROOMS if room in said)
-            wished = sorted(env._wished)
-            results = [env.step(json.dumps({tool: {"room": room, "way": way}})) for tool, way, room in wished]
-            assert [one[1] for one in results] == [0.0] * (len(wished) - 1) + [1.0]
-            assert results[-1][2]
-            assert results[-1][4]["success"]
-    assert not words["train"] & words["report"]
-    _, info = env.reset(seed=0, options={"split": "train"})
-    assert env.step("Done!")[1:] == (0.0, True, False, {"success": False, "lenient": False})
 
 
 def test_seeds_are_concluded_together() -> None:

@@ -85,8 +85,8 @@ SHORTEST_LOOK = 20.0
 """Seconds that a skill is looked at where the minutes are few."""
 
 NOTHING_TO_BEGIN_WITH = (
-    "Give the environment an expert(task) or a reward for part of the way, choose an easier level, or say in its "
-    "info['replies'] what can be replied, if it does not yet."
+    "Give the environment an expert(task) or a reward for part of the way, choose an easier level, or say what can be "
+    "replied, if it does not yet: in its info['replies'], or as the enum of a tool's arguments."
 )
 
 

@@ -1,0 +1,33 @@
+"""Examples do what they say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from llmagentos.environments.registry import make
+from llmagentos.programs.constraining import call_grammar
+from llmagentos.programs.countable import said_under
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "smart_home.py"
+ROOMS = ("bedroom", "kitchen", "living room", "bathroom", "office")
+
+
+def test_a_smart_home_rewards_what_was_wished_for_and_is_held_out_in_other_words() -> None:
+    env = make(f"{EXAMPLE}:SmartHome-v0")
+    home: Any = env.unwrapped
+    words: dict[str, set[str]] = {}
+    for split in ("train", "report"):
+        for seed in range(60):
+            said, info = env.reset(seed=seed, options={"split": split})
+            assert len(said_under(call_grammar(info["tools"]))) == 30
+            words.setdefault(split, set()).update(said.partition(room)[0] for room in ROOMS if room in said)
+            wished = sorted(home.wished)
+            results = [env.step(json.dumps({tool: {"room": room, "way": way}})) for tool, way, room in wished]
+            assert [one[1] for one in results] == [0.0] * (len(wished) - 1) + [1.0]
+            assert results[-1][2]
+            assert results[-1][4]["success"]
+    assert not words["train"] & words["report"]
+    _, info = env.reset(seed=0, options={"split": "train"})
+    assert env.step("Done!")[1:] == (0.0, True, False, {"success": False, "lenient": False})
