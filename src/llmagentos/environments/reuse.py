@@ -55,12 +55,16 @@ class Reusing:
             env.close()
 
     def _waited(self, name: str, meant: object) -> LanguageEnvironment | None:
+        """One that waits under this name; those of an earlier meaning are closed."""
         with self._lock:
-            for place, (known, version, env) in enumerate(self._waiting):
-                if known == name and version is meant:
-                    del self._waiting[place]
-                    return env
-        return None
+            mine = [one for one in self._waiting if one[0] == name]
+            old = [env for _, version, env in mine if version is not meant]
+            found = next((env for _, version, env in mine if version is meant), None)
+            gone = {id(env) for env in (*old, found)}
+            self._waiting = [one for one in self._waiting if id(one[2]) not in gone]
+        for env in old:
+            env.close()
+        return found
 
     def _note(self, name: str, seconds: float) -> None:
         with self._lock:
@@ -81,11 +85,8 @@ class Lent:
 
     def __init__(self, env: LanguageEnvironment, give_back: Callable[[LanguageEnvironment], None]) -> None:
         self._env, self._give_back, self._over = env, give_back, False
-        self.action_space, self.observation_space, self.unwrapped = (
-            env.action_space,
-            env.observation_space,
-            env.unwrapped,
-        )
+        self.action_space, self.observation_space = env.action_space, env.observation_space
+        self.unwrapped = env.unwrapped
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """As the environment does."""
