@@ -51,8 +51,8 @@ def test_what_is_listed_can_be_said_and_is_all_that_a_schema_allows(one: list[JS
         drawn = (dict(zip(names, some, strict=True)) for some in product(values, repeat=len(names)))
         return sum(jsonschema.Draft202012Validator(spec.parameters).is_valid(given) for given in drawn)
 
-    found = said_under(call_grammar(tools))
-    assert len(found) == len(set(found)) == sum(map(valid, tools))
+    found, allowed = said_under(call_grammar(tools)), sum(map(valid, tools))
+    assert len(found) == len(set(found)) == (allowed if allowed <= MOST else 0)
     for text in found:
         call = parse_call(text, ["x", "y"]).call
         assert call is not None
