@@ -246,9 +246,7 @@ def show(found: dict[str, JSON]) -> None:
 
     table = Table("learning", "by", "strict [95 %]", "lenient", "steps", "minutes", title="held-out success")
     for name, one in found.items():
-        for by in ("bare", "start", "TRL", *[f"ours, {precision}" for precision in PRECISIONS]):
-            if by not in one:  # the start was called bare before it could be another
-                continue
+        for by in ("start", "TRL", *[f"ours, {precision}" for precision in PRECISIONS]):
             each = one[by]
             said = "{:.1%} [{:.1%}, {:.1%}]".format(each["strict"], *each["interval"])
             spent = [str(each.get("steps", "")), f"{each['minutes']:.1f}" if "minutes" in each else ""]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -479,23 +481,20 @@ def test_nothing_rewarded_says_what_to_do_next(workshop: Any, own_run: Callable[
         workshop.run(policy_gradient(20, patience=3), context)
 
 
-def test_a_first_reward_is_waited_for_as_long_as_there_is_time(workshop: Any, own_run: Callable[..., Episode]) -> None:
-    for wins_at, found in ((9, True), (30, False)):
-        practised: list[int] = []
+@pytest.mark.parametrize(("wins_at", "ends"), [(9, ""), (30, "No run of toy was rewarded in 10 steps")])
+def test_a_first_reward_is_waited_for_as_long_as_there_is_time(
+    workshop: Any, own_run: Callable[..., Episode], wins_at: int, ends: str
+) -> None:
+    step = itertools.count()
 
-        def practice(
-            adapter: Any, asked: Practice, wins_at: int = wins_at, practised: list[int] = practised
-        ) -> list[list[Episode]]:
-            practised.append(asked.seed)
-            return [[own_run(PROMPT, (10 + n,), float(n == 0 and len(practised) > wins_at)) for n in range(3)]]
+    def practice(adapter: FusedAdapter, asked: Practice) -> list[list[Episode]]:
+        won = next(step) >= wins_at
+        return [[own_run(PROMPT, (10 + n,), float(won and n == 0)) for n in range(3)]]
 
-        learner = policy_gradient(40, patience=3, hinted=0)
-        if found:
-            events, _ = workshop.run(learner, workshop.context("late", practice=practice))
-            assert events[-1].done == 40
-        else:
-            with pytest.raises(LearningError, match="No run of toy was rewarded in 10 steps"):
-                workshop.run(learner, workshop.context("never", practice=practice))
+    learner, context = policy_gradient(40, patience=3, hinted=0), workshop.context(practice=practice)
+    with pytest.raises(LearningError, match=ends) if ends else nullcontext():
+        events, _ = workshop.run(learner, context)
+        assert events[-1].done == 40
 
 
 def broke(episode: Episode, outcome: Any = "failed") -> Episode:

@@ -15,9 +15,7 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 from llmagentos.errors import ConfigError, LearningError
 from llmagentos.learning.context import Learner
 from llmagentos.learning.watch import is_mixed
-from llmagentos.programs.constraining import calls_of
-from llmagentos.programs.countable import said_under
-from llmagentos.programs.replies import MOST
+from llmagentos.programs.countable import said_under, tools_under
 from llmagentos.records.episode import Episode
 from llmagentos.records.transcript import turns
 
@@ -189,8 +187,7 @@ def countable(episode: Episode) -> int:
     """How many replies or calls a run could choose from, or else tools; 0 where they cannot be counted or are more than
     chance could try."""
     held = {segment.grammar for segment in episode.transcript.segments if segment.grammar is not None}
-    found = (len(said_under(grammar) or calls_of(grammar)) for grammar in held)
-    return max((count for count in found if count <= MOST), default=0)
+    return max((len(said_under(grammar) or tools_under(grammar)) for grammar in held), default=0)
 
 
 def check_learner(name: str) -> None:

@@ -36,6 +36,12 @@ def said_under(grammar: Grammar) -> tuple[str, ...]:
     return tuple(found)
 
 
+def tools_under(grammar: Grammar) -> tuple[str, ...]:
+    """The tools that can be called, whatever they take; none where they are more than `MOST`."""
+    names = tuple(name for name, _ in calls_of(grammar))
+    return names if len(names) <= MOST else ()
+
+
 def _arguments(schema: JSON) -> list[dict[str, JSON]] | None:
     """All arguments that a schema of an object allows; None where they cannot be counted."""
     if not isinstance(schema, dict) or schema.get("additionalProperties") is not False:

@@ -15,10 +15,9 @@ import msgspec
 
 from llmagentos.errors import EnvironmentFault
 from llmagentos.programs.constraining import call_grammar
-from llmagentos.programs.countable import said_under
+from llmagentos.programs.countable import said_under, tools_under
 from llmagentos.programs.opening import opening
 from llmagentos.programs.parsing import parse_call
-from llmagentos.programs.replies import MOST, listed
 from llmagentos.records.calls import (
     Abstention,
     Act,
@@ -33,6 +32,7 @@ from llmagentos.records.calls import (
     Random,
     SystemCall,
 )
+from llmagentos.records.generation import Grammar
 from llmagentos.records.identity import JSON
 from llmagentos.records.message import Message, ToolSpec
 
@@ -106,12 +106,13 @@ def play(
     explore, opinion = voices.explore, voices.opinion
     if explore is not None and (system or (yield from _left_out(explore))):
         explore = None  # what chance would call of the system may have effects
+    offered = call_grammar(seen.tools) if explore is not None and seen.tools else None
     while True:
         forced, only = voices.expert(observation) if voices.expert else None, ""
         if forced is not None:
             _check_sayable(forced, replies)
         elif explore is not None:
-            forced, only = yield from _by_chance(explore.turns, seen.tools, replies)
+            forced, only = yield from _by_chance(explore.turns, offered or Grammar("regex", replies))
         reply = yield from Generate(
             new,
             tools=told,
@@ -142,14 +143,12 @@ def _left_out(explore: Exploration) -> Generator[SystemCall[Any], Any, bool]:
     return explore.runs < 1 and (yield from Random()) >= explore.runs
 
 
-def _by_chance(
-    share: float, tools: Sequence[ToolSpec], replies: str
-) -> Generator[SystemCall[Any], Any, tuple[str | None, str]]:
-    """At a `share` of the turns one of all calls of `tools`, or of `replies`; where calls cannot be counted, the name
+def _by_chance(share: float, held: Grammar) -> Generator[SystemCall[Any], Any, tuple[str | None, str]]:
+    """At a `share` of the turns one of all replies that are `held` to a grammar; where they cannot be counted, the name
     of the tool to be called. Each is as likely; None and "" at the other turns, and where there is nothing to choose.
     """
-    counted = said_under(call_grammar(tools)) if tools else listed(replies)
-    choices = counted or (tuple(tool.name for tool in tools) if len(tools) <= MOST else ())
+    counted = said_under(held)
+    choices = counted or tools_under(held)
     if not choices:
         return None, ""
     drawn = yield from Random()
