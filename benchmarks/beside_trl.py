@@ -53,7 +53,7 @@ from llmagentos.records.task import reset_options
 if TYPE_CHECKING:
     from llmagentos.environments.language import LanguageEnvironment
 
-SERVED = "measured"
+SERVED, ADAPTER_FILE = "measured", "adapter_model.safetensors"
 SHARE = 1 / 3
 """Of TRL's minutes, for ours."""
 ROWS = 2000
@@ -192,18 +192,26 @@ def for_trl(system: AgentOS, begun: Candidate, folder: Path) -> Path:
 
     tensors, settings = read_adapter(system.cycle.parts.store.blobs.get(begun.artefacts[0].digest))
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, folder / "adapter_model.safetensors")
+    save_file(tensors, folder / ADAPTER_FILE)
     (folder / "adapter_config.json").write_text(json.dumps(settings), encoding="utf-8")
     return folder
 
 
-def from_trl(system: AgentOS, folder: Path) -> FusedAdapter:
-    """The adapter that TRL has written."""
+def from_trl(system: AgentOS, folder: Path, start: Path | None) -> FusedAdapter:
+    """The adapter that TRL has written; it went on from merged weights, so that the start's is added to it."""
+    import torch
     from safetensors.torch import load_file
 
     decoder = system.cycle.engine.decoder
     settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    found = from_peft(load_file(folder / "adapter_model.safetensors"), settings, decoder.config)
+    tensors = load_file(folder / ADAPTER_FILE)
+    if start is not None:
+        before = load_file(start / ADAPTER_FILE)
+        tensors = {
+            name: torch.cat([before[name], new], dim=0 if ".lora_A." in name else 1) for name, new in tensors.items()
+        }
+        settings |= {"r": 2 * settings["r"], "lora_alpha": 2 * settings["lora_alpha"]}  # both have the same two
+    found = from_peft(tensors, settings, decoder.config)
     return found.to(decoder.dtype, decoder.device)
 
 
@@ -218,12 +226,13 @@ def measure(folder: Path, shared: Path, unit: Unit, peer: Contender, settings: J
         rows = folder / "rows.json"
         rows.write_text(json.dumps(unit.rows(system, env, SERVED if begun else None)), encoding="utf-8")
         made = {"method": unit.method, "rows": str(rows), "folder": str(folder / "trl"), "settings": unit.settings}
-        if begun is not None:
-            made["start"] = str(for_trl(system, begun, folder / "start"))
+        given = for_trl(system, begun, folder / "start") if begun is not None else None
+        if given is not None:
+            made["start"] = str(given)
     _, learned = peer.ask(minutes=settings["minutes"], **made)
     peer.close()
     with opened(home, settings["model"], "fp32") as system:
-        results["TRL"] = {**played(system, env, tasks, from_trl(system, folder / "trl")), **learned}
+        results["TRL"] = {**played(system, env, tasks, from_trl(system, folder / "trl", given)), **learned}
         tell(f"  TRL: {results['TRL']}")
     for precision in PRECISIONS:
         with opened(home, settings["model"], precision) as system:
