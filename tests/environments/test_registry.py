@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from gymnasium import spaces
 
 import llmagentos.environments  # noqa: F401 (registers the built-in environments)
-from llmagentos.environments.adapter import TimeLimited, action_form, read_action
+from llmagentos.environments.adapter import TimeLimited, action_form, in_plain_text, read_action
 from llmagentos.environments.free_text import FreeText
 from llmagentos.environments.language import LanguageEnvironment
 from llmagentos.environments.registry import BUILT_IN, describe, make, names
@@ -310,6 +311,69 @@ def test_plain_environment_is_given_the_tokens_of_its_actions_and_bounded_runs()
     cart, pendulum, words = make("CartPole-v1"), make("Pendulum-v1"), make("Drills-v0")
     assert cart.reply_tokens == pendulum.reply_tokens == 32 < LanguageEnvironment.reply_tokens
     assert (cart.most_steps, make("FrozenLake-v1").most_steps, words.most_steps) == (32, 32, 16)
+    assert make("CartPole-v1?max_episode_steps=40").most_steps == 40
+
+
+def test_run_that_is_ended_after_its_actions_is_judged_by_its_rewards() -> None:
+    """A pole that still stands has won as much as there was to win; who never said an action has not."""
+    for threshold, reached in ((20, True), (21, False)):
+        cart = make(f"CartPole-v1?max_episode_steps=20&reward_threshold={threshold}")
+        observation, _ = cart.reset(seed=0)
+        result: Any = (observation, 0.0, False, False, {})
+        for done in [False] * 19 + [True]:
+            angle, spin = json.loads(result[0])[2:]
+            result = cart.step(str(int(angle + spin > 0)))
+            assert result[2:4] == (False, done)
+        assert result[4] == {"success": reached, "lenient": reached}
+    lake = make("FrozenLake-v1?max_episode_steps=2")
+    lake.reset(seed=0)
+    assert lake.step("up!")[3] is False
+    assert lake.step("up!")[2:] == (False, True, {"success": False, "lenient": False})
+
+
+def test_users_own_environment_runs_as_long_as_it_was_registered_with(tmp_path: Path) -> None:
+    file = tmp_path / "long.py"
+    file.write_text(PLAIN_FILE.replace("entry_point=Parity", "entry_point=Parity, max_episode_steps=50"))
+    assert make(f"{file}:Parity-v0").most_steps == 50
+
+
+def test_plain_environment_that_never_ends_is_truncated_without_a_success(tmp_path: Path) -> None:
+    file = tmp_path / "endless.py"
+    file.write_text(PLAIN_FILE.replace('True, False, {"success": right}', "False, False, {}"))
+    endless = make(f"{file}:Parity-v0")
+    endless.reset(seed=0)
+    results = [endless.step("1") for _ in range(endless.most_steps)]
+    assert [result[3] for result in results] == [False] * 31 + [True]
+    assert results[-1][4] == {"success": False, "lenient": False}
+
+
+def test_expert_of_a_plain_environment_is_asked_in_its_own_values(tmp_path: Path) -> None:
+    expert = "    def expert(self, task):\n        return lambda number: number % 2\n"
+    file = tmp_path / "shown.py"
+    file.write_text(PLAIN_FILE.replace("\ngymnasium.register", f"{expert}\ngymnasium.register"))
+    shown = make(f"{file}:Parity-v0")
+    policy = shown.expert(shown.task("train", 3))
+    assert policy is not None
+    assert shown.step(policy(shown.reset(seed=3)[0]))[4] == {"success": True, "lenient": True}
+    assert make("CartPole-v1").expert(shown.task("train", 3)) is None
+
+
+def test_environment_that_draws_itself_is_seen_as_drawn() -> None:
+    lake = make("FrozenLake-v1?render_mode=ansi&is_slippery=false")
+    assert lake.reset(seed=0)[0].splitlines()[0] == "<red:S>FFF"
+    assert "(Right)\nS<red:F>FF" in lake.step("2")[0]
+
+
+@pytest.mark.parametrize(
+    ("drawn", "plain"),
+    [
+        ("a\x1b[34;1mR\x1b[0mb", "a<blue:R>b"),
+        ("\x1b[1mbold\x1b[0m\x1b[2J", "bold"),
+        ("\n\x1b[101m \x1b[m\n", "<red: >"),
+    ],
+)
+def test_colours_of_a_terminal_are_named(drawn: str, plain: str) -> None:
+    assert in_plain_text(drawn) == plain
 
 
 @pytest.mark.parametrize("reply", ["", "[", "[1", "[" * 3000 + "]" * 3000, "[1e999]", "[null]", "[0.5, 0.5]", "\x00"])

@@ -53,7 +53,7 @@ def test_runs_that_are_rewarded_unlike_are_reinforced_before_any_succeeds(
     nearly = [replace(own_run((4, 5), (6,), reward), success=False) for reward in (0.0, 0.25, 0.5)]
     choice = choose("toy", demonstrations=False, probe=[nearly, group("000")])
     assert choice.learner == "policy-gradient"
-    assert choice.reason.endswith("in 1 of 2 tasks some were rewarded more than others")
+    assert choice.reason.endswith("in 1 of 2 tasks some were rewarded more than others, 0.5 at most")
     answered = choose("toy", demonstrations=False, probe=[nearly, group("000")], answers=True)
     assert answered.learner == "imitation"
 

@@ -1,7 +1,8 @@
 """Adapters: a plain Gymnasium environment in the language protocol, and a limit on the steps of any.
 
 In: an environment with discrete, box, text or composed spaces. Out: the same world in words: observations as
-compact text, actions read from the reply, success from `info["success"]` or the registered reward threshold.
+compact text, or as it draws itself where it was made with `render_mode="ansi"`, actions read from the reply, success
+from `info["success"]` or the registered reward threshold.
 It does not know any particular environment.
 """
 
@@ -24,7 +25,7 @@ from llmagentos.records.identity import JSON
 from llmagentos.records.task import Split, Task
 
 LONGEST_RUN = 32
-"""Actions of a run where an environment allows hundreds: each is a reply of a model."""
+"""Actions of a run where an environment that is not the user's own allows more: each is a reply of a model."""
 FEW_WORDS = 24
 """Tokens of `The best action here would be number 2.` and twice as many again."""
 TOKENS_A_NUMBER = 8
@@ -40,16 +41,33 @@ _FRACTION = r"-?[0-9]{1,6}(\.[0-9]{1,3})?"
 
 Texts: TypeAlias = FreeText | spaces.Text
 _INTEGER = re.compile(r"-?\d{1,18}")
+_COLOURED = re.compile(r"\x1b\[([0-9;]+)m(.*?)\x1b\[0?m", re.DOTALL)
+_CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_COLOURS = {
+    str(base + place): name
+    for base in (30, 40, 90, 100)
+    for place, name in enumerate(("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white"))
+}
+"""By the codes that a terminal has for them, of letters and of their background, plain and bright (ECMA-48)."""
 
 
 class AdaptedEnvironment(LanguageEnvironment):
-    """A plain environment, played in words. It has no expert.
+    """A plain environment, played in words.
 
-    Success is `info["success"]` of the last step where the environment gives one, else whether the sum of rewards
-    reaches the `reward_threshold` it was registered with.
+    Its `expert(task)`, if it has one, gives a policy from observations, as numbers, texts, lists and dictionaries of
+    them, to actions. Success is `info["success"]` of the last step where the environment gives one, else whether the
+    sum of rewards reaches the `reward_threshold` it was registered with. A run is truncated after as many actions as
+    it was registered with, or `LONGEST_RUN` where it is `limited`, and judged then.
     """
 
-    def __init__(self, environment: gymnasium.Env[Any, Any], name: str, threshold: float | None = None) -> None:
+    def __init__(
+        self,
+        environment: gymnasium.Env[Any, Any],
+        name: str,
+        threshold: float | None = None,
+        *,
+        limited: bool = True,
+    ) -> None:
         super().__init__(name)
         self._inner = environment
         self._words = action_words(environment.action_space)
@@ -58,9 +76,18 @@ class AdaptedEnvironment(LanguageEnvironment):
         self._threshold = threshold if threshold is not None else declared
         self.replayable = environment.spec is None or not environment.spec.nondeterministic
         self.reply_tokens = reply_tokens(environment.action_space)
+        self._drawn = environment.render_mode == "ansi"
         registered = environment.spec.max_episode_steps if environment.spec is not None else None
-        self.most_steps = min(registered or LanguageEnvironment.most_steps, LONGEST_RUN)
-        self._running, self._total, self._well_formed = False, 0.0, True
+        self.most_steps = min(registered or LONGEST_RUN, LONGEST_RUN) if limited else registered or LONGEST_RUN
+        self._running, self._taken, self._total, self._well_formed = False, 0, 0.0, True
+
+    def expert(self, task: Task) -> Policy | None:
+        shows = getattr(self._inner.unwrapped, "expert", None)
+        policy = shows(task) if callable(shows) else None
+        if policy is None:
+            return None
+        in_words = self._drawn or isinstance(self._inner.observation_space, Texts)
+        return lambda seen: observation_text(policy(seen if in_words else json.loads(seen)))
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         super().reset(seed=seed)
@@ -68,35 +95,48 @@ class AdaptedEnvironment(LanguageEnvironment):
         split = check_split(chosen.pop("split", "train"))
         number = seed if seed is not None else int(self.np_random.integers(2**31))
         observation, info = self._inner.reset(seed=split_seed(split, number), options=chosen or None)
-        self._running, self._total, self._well_formed = True, 0.0, True
+        self._running, self._taken, self._total, self._well_formed = True, 0, 0.0, True
         instructions = "\n".join(filter(None, (info.get("instructions", ""), self._words)))
         tools = info.get("tools", ()) if isinstance(self._inner.action_space, Texts) else ()
         told = {"instructions": instructions, "tools": tools, "replies": info.get("replies", self._replies)}
-        return observation_text(observation), told
+        return self._seen(observation), told
 
     def step(self, action: str) -> StepResult:
         text = check_action(self.name, action, self._running)
         value, exact = read_action(self._inner.action_space, text)
         self._well_formed &= exact
+        self._taken += 1
+        late = self._taken >= self.most_steps
         if value is None:
-            return f"error: {self._words or 'This is not in the action space.'}", 0.0, False, False, {}
+            result = self._ended({}, late=True) if late else {}
+            return f"error: {self._words or 'This is not in the action space.'}", 0.0, False, late, result
         observation, reward, terminated, truncated, info = self._inner.step(value)
         self._total += float(reward)
-        result: dict[str, Any] = {"replies": info["replies"]} if "replies" in info else {}
-        if terminated or truncated:
-            self._running = False
-            reached = self._reached(info)
-            result = {"success": reached and self._well_formed, "lenient": reached}
-        return observation_text(observation), float(reward), bool(terminated), bool(truncated), result
+        ended = bool(terminated or truncated)
+        result = {"replies": info["replies"]} if "replies" in info else {}
+        if ended or late:
+            result = self._ended(info, late=not ended)
+        return self._seen(observation), float(reward), bool(terminated), bool(truncated or late > ended), result
 
     def close(self) -> None:
         self._inner.close()
 
-    def _reached(self, info: dict[str, Any]) -> bool:
+    def _seen(self, observation: Any) -> str:
+        return in_plain_text(str(self._inner.render())) if self._drawn else observation_text(observation)
+
+    def _ended(self, info: dict[str, Any], *, late: bool) -> dict[str, Any]:
+        """What info says at the end; one that came `late` is no success where only the environment could tell."""
+        self._running = False
+        reached = self._reached(info, late)
+        return {"success": reached and self._well_formed, "lenient": reached}
+
+    def _reached(self, info: dict[str, Any], late: bool) -> bool:
         if "success" in info:
             return bool(info["success"])
         if self._threshold is not None:
             return self._total >= self._threshold
+        if late:
+            return False
         raise EnvironmentFault(
             f"{self.name} does not say when a run is a success. Say from which sum of rewards on it is one, as in "
             f"{self.skill}?reward_threshold=1, give info['success'] at the end of an episode, or register it with "
@@ -157,6 +197,17 @@ def split_seed(split: Split, seed: int) -> int:
 def observation_text(observation: Any) -> str:
     """Compact text of an observation; floats are rounded to three digits after the point."""
     return observation if isinstance(observation, str) else json.dumps(_plain(observation), ensure_ascii=False)
+
+
+def in_plain_text(drawn: str) -> str:
+    """What was drawn for a terminal without its control characters: a red `F` is `<red:F>`."""
+    return _CONTROL.sub("", _COLOURED.sub(_named, drawn)).strip("\n")
+
+
+def _named(coloured: re.Match[str]) -> str:
+    """A coloured part of a drawing, by the last of its colours."""
+    names = [_COLOURS[code] for code in coloured[1].split(";") if code in _COLOURS]
+    return f"<{names[-1]}:{coloured[2]}>" if names else coloured[2]
 
 
 def action_words(space: spaces.Space[Any]) -> str:

@@ -24,8 +24,9 @@ from llmagentos.environments.user_file import load_user_file
 from llmagentos.errors import ConfigError, EnvironmentFault, LLMAgentOSError, NotFoundError
 from llmagentos.records.identity import JSON
 
-THRESHOLD = "reward_threshold"
-"""Option of a plain Gymnasium environment: from which sum of rewards on a run is a success."""
+THRESHOLD, LIMIT = "reward_threshold", "max_episode_steps"
+"""Options of a plain Gymnasium environment: from which sum of rewards on a run is a success, and after how many actions
+it is ended. Gymnasium itself knows the second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,8 @@ def make(name: str, *, home: Path | None = None) -> LanguageEnvironment:
     if isinstance(threshold, bool) or not isinstance(threshold, int | float | None):
         raise ConfigError(f"{name}: {THRESHOLD}={threshold!r} is no number.")
     environment = _create(spec, options)
-    return _speak(environment, full_name + suffix, registered + short, threshold)
+    meant_so = is_user_file(identifier) or LIMIT in options
+    return _speak(environment, full_name + suffix, registered + short, threshold, limited=not meant_so)
 
 
 def meant(name: str) -> EnvSpec | None:
@@ -195,8 +197,11 @@ def _create(spec: EnvSpec, options: dict[str, JSON]) -> gymnasium.Env[Any, Any]:
         raise EnvironmentFault(f"{spec.id} could not be made: {type(problem).__name__}: {problem}") from problem
 
 
-def _speak(environment: gymnasium.Env[Any, Any], name: str, skill: str, threshold: float | None) -> LanguageEnvironment:
-    """`environment` in the language protocol, under its full name; a plain one is a success from `threshold` on."""
+def _speak(
+    environment: gymnasium.Env[Any, Any], name: str, skill: str, threshold: float | None, *, limited: bool
+) -> LanguageEnvironment:
+    """`environment` in the language protocol, under its full name; a plain one is a success from `threshold` on, and
+    may be `limited` to fewer actions than it was registered with."""
     inner = environment.unwrapped
     if isinstance(inner, LanguageEnvironment):
         if threshold is not None:
@@ -204,7 +209,7 @@ def _speak(environment: gymnasium.Env[Any, Any], name: str, skill: str, threshol
         inner.name, inner.skill = name, skill
         limit = environment.spec.max_episode_steps if environment.spec is not None else None
         return TimeLimited(inner, limit) if limit is not None else inner
-    adapted = AdaptedEnvironment(environment, name, threshold)
+    adapted = AdaptedEnvironment(environment, name, threshold, limited=limited)
     adapted.skill = skill
     return adapted
 

@@ -127,7 +127,11 @@ def choose(
         return Choice("imitation", f"none of {tried} own runs succeeded, and the right answers are known to imitate")
     differ = sum(map(is_mixed, probe))
     if solved == 0 and differ:
-        found = f"no own run succeeded yet, and in {differ} of {len(probe)} tasks some were rewarded more than others"
+        most = max(episode.reward for group in probe for episode in group)
+        found = (
+            f"no own run succeeded yet, and in {differ} of {len(probe)} tasks some were rewarded more than others, "
+            f"{most:.4g} at most"
+        )
         learner, why = reinforcing(probe)
         return Choice(learner, f"{found}{why}")
     if solved == 0 and (by_chance := sum(map(is_mixed, chance))):
