@@ -93,25 +93,37 @@ def skills() -> str:
         for name, unit in part.units.items():
             machines = found.setdefault(name.partition(", seed")[0], {})
             machines.setdefault(part.machine, {})[name] = {**unit, "machine": part.machine}
-    rows = [row for skill in sorted(found) for row in _skill(skill, _one_of_each_seed(found[skill]))]
+    rows = [row for skill in sorted(found) for units in _rows(found[skill]) for row in _skill(skill, units)]
     text = (
         "Each learner in the right half goes on from the imitated adapter, for 2.5 minutes (5 in games). Games are "
         "imitated from a player that knows the form of a move and nothing else. Targets: CLINC150 90 %, calls of "
         "functions 50 %, games 30 points over imitation by own runs. A row is of the machine that measured most "
-        "seeds, and of another where that has one more: then its range is over both. What else was measured is in the "
-        "results."
+        "seeds, and of another where that has one more: then its range is over both. What the machines of a row lack "
+        "has a row of its own, with the imitation that it went on from. What else was measured is in the results."
     )
     head = ["skill", "machine", "seeds", *STAGES]
     return section("What is learned (%)", "skills.py", text, table(head, rows))
 
 
-def _one_of_each_seed(machines: dict[str, dict[str, JSON]]) -> list[JSON]:
-    """Of the machine that has most of them, the newer of two that have as many, and further ones of others."""
+def _rows(machines: dict[str, dict[str, JSON]]) -> Iterator[list[JSON]]:
+    """The units of each row: first one of each seed, of the machine that has most of them, the newer of two that have
+    as many, and further ones of others; then those of a machine that measured what the rows before lack."""
     most_first = sorted(machines.values(), key=_seeds_and_day, reverse=True)
     taken: dict[str, JSON] = {}
     for units in most_first:
         taken = {**units, **taken}
-    return list(taken.values())
+    yield list(taken.values())
+    known = set(chain.from_iterable(map(_stages, taken.values())))
+    for units in most_first:
+        more = [unit for unit in units.values() if _stages(unit) - known]
+        known |= set(chain.from_iterable(map(_stages, more)))
+        if more:
+            yield more
+
+
+def _stages(unit: JSON) -> set[str]:
+    """What a unit has a success of."""
+    return {name for name, stage in unit["results"]["stages"].items() if "strict" in stage}
 
 
 def _seeds_and_day(units: dict[str, JSON]) -> tuple[int, str]:

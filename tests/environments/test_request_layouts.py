@@ -198,8 +198,11 @@ def test_columns_of_another_name_are_told_and_can_be_named_in_any_spelling(tmp_p
         make(NAME + write_query(query))
     with pytest.raises(SourceError, match="no column said: it has Ticket Id"):
         make(NAME + write_query({**query, "request": "said"}))
-    with pytest.raises(SourceError, match="no label, call or answer is found by its name; it has Ticket Id"):
-        make(NAME + write_query({**query, "request": "Customer said"}))
+    with pytest.raises(SourceError, match="no column desks; it has Ticket Id"):
+        make(NAME + write_query({**query, "request": "Customer said", "label": "desks"}))
+    env = make(NAME + write_query({**query, "request": "CUSTOMER said"}))
+    assert isinstance(env, RequestsEnvironment)
+    assert env.requests.read_as.startswith("request from CUSTOMER said, label from Desk (told by")
     env = make(NAME + write_query({**query, "request": "customer_said", "label": "DESK"}))
     assert isinstance(env, RequestsEnvironment)
     assert [tool.name for tool in env.requests.tools] == ["returns", "sales"]

@@ -223,7 +223,10 @@ def test_packed_file_in_a_folder_is_told(tmp_path: Path) -> None:
 
 
 def test_columns_in_any_language_are_told_and_can_be_named(tmp_path: Path) -> None:
-    path = write(tmp_path / "t.jsonl", [{"问题": row["text"], "意图": row["label"]} for row in tickets()])
+    path = write(
+        tmp_path / "t.jsonl",
+        [{"问题": row["text"], "意图": row["label"], "重要": row["label"] == "refund"} for row in tickets()],
+    )
     columns = (
         r"None of the 200 records of .*t\.jsonl.*问题, 意图.*--data '.*t\.jsonl' --option request=COLUMN --option label"
     )
@@ -245,7 +248,7 @@ def test_table_without_names_of_columns_is_told_where_they_belong(tmp_path: Path
         ({"text": float("nan"), "label": "a"}, "has no request"),
         ({"text": "q", "call": {"pay": {"amount": float("inf")}}}, "no JSON can say"),
         ({"text": ["q"], "label": "a"}, "the list ['q'] instead of text"),
-        ({"text": "q", "answer": {"a": 1}}, "the dict {'a': 1} instead of text"),
+        ({"text": "q", "answer": [[1]]}, "the list [1] instead of text"),
         ({"text": "half \ud83d", "label": "a"}, "half a character"),
         ({"turns": "hello"}, "the str 'hello' instead of a list"),
         ({"turns": []}, "the list [] instead of a list of records"),

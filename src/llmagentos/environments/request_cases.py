@@ -25,10 +25,11 @@ from llmagentos.environments.request_layouts import (
     conversation,
     first_of,
     first_there,
-    parsed_json,
+    is_calls,
     plain_name,
     request_columns,
     the_call,
+    the_labels,
     the_text,
     the_words,
     tools_of_record,
@@ -53,6 +54,8 @@ LABEL_COLUMNS = (
 """A name stands before the number that it is a name of (SetFit)."""
 CALL_COLUMNS = ("call", "tool_call", "tool_calls", "function_call", "action")
 ANSWER_COLUMNS = ("answer", "response", "output", "completion", "reply", "chosen")
+SEVERAL_LABELS = ("labels", "intents", "categories", "topics", "tags")
+"""Looked for last: beside an answer they are no more than its subject."""
 SEVERAL_ANSWERS = "answers"
 """Several right answers, of which the first is taken (SQuAD), or the call in a list (xLAM)."""
 SPLIT_COLUMNS = ("split", "fold", "partition")
@@ -163,7 +166,7 @@ def gather(
     chosen by digest. A record whose split nobody knows is left out where others have one: it may be held out.
     `SourceError` when a split is left with nothing.
     """
-    read = _Reader(columns, found)
+    read = Reader(columns, found)
     first: dict[int, tuple[Case, Split | None, str]] = {}
     contradicted: set[int] = set()
     for row in rows:
@@ -196,7 +199,7 @@ def gather(
     return found
 
 
-class _Reader:
+class Reader:
     """Reads records by the columns that are named or found."""
 
     def __init__(self, columns: Columns, found: Requests) -> None:
@@ -246,7 +249,7 @@ class _Reader:
     def _turn(self, record: Any) -> Turn:
         if not isinstance(record, dict):
             raise Unusable(f"has a turn that is {brief(record)} instead of a record")
-        asked = self._request(record)
+        asked = self.request(record)
         if not asked:
             raise Unusable(self._without_request(record))
         text = "\n\n".join(the_text(by_name(record, column), "request") for column in asked)
@@ -256,7 +259,7 @@ class _Reader:
             raise Unusable(f"has a request of {len(text):,} characters; at most {LONGEST_REQUEST:,} fit a model")
         return Turn(text, *self._expected(record))
 
-    def _request(self, record: Mapping[str, JSON]) -> tuple[str, ...]:
+    def request(self, record: Mapping[str, JSON]) -> tuple[str, ...]:
         """The columns whose words are the request."""
         if self._columns.request:
             return (self._columns.request,) if by_name(record, self._columns.request) is not None else ()
@@ -271,7 +274,7 @@ class _Reader:
         missing = f"no column {named}" if named else "no request that is found by its name"
         return f"has {missing}: {_columns_of(record)}; name it by request=NAME"
 
-    def _reply(self, record: Mapping[str, JSON]) -> tuple[str, str]:
+    def reply(self, record: Mapping[str, JSON]) -> tuple[str, str]:
         """The kind of right reply and its column, by what was named, else by the first kind that the record has."""
         named = [(kind, getattr(self._columns, kind)) for kind in REPLIES if getattr(self._columns, kind)]
         if named:
@@ -279,17 +282,20 @@ class _Reader:
         kinds = list(REPLIES)
         if by_name(record, "instruction") is not None and not first_of(record, ("label", "intent")):
             kinds.sort(key="answer".__ne__)  # Alpaca and Dolly: a category beside the output is none to be told
-        found = ((kind, first_of(record, REPLIES[kind])) for kind in kinds)
+        found = [(kind, first_of(record, REPLIES[kind])) for kind in kinds]
+        if by_name(record, SEVERAL_ANSWERS) is None:
+            found.append(("label", first_of(record, SEVERAL_LABELS)))
         return next(((kind, column) for kind, column in found if column), ("", ""))
 
     def _expected(self, record: Mapping[str, JSON]) -> tuple[ToolCall | None, str]:
-        kind, column = self._reply(record)
+        kind, column = self.reply(record)
         value = by_name(record, column or SEVERAL_ANSWERS)
         if not column and value in (None, "", []):
             raise Unusable(self._without_reply(record))
         if kind == "label":
-            return self._label(value), ""
-        if kind == "call" or (not kind and _is_calls(value)):
+            several = the_labels(value)
+            return (None, several) if several else (self._label(value), "")
+        if kind == "call" or (not kind and is_calls(value)):
             return the_call(value), ""
         words = the_words(value)
         if not words:
@@ -310,8 +316,8 @@ class _Reader:
 
     def _read_as(self, record: Mapping[str, JSON]) -> str:
         """Which columns a record is read by, and which others could be meant."""
-        kind, column = self._reply(record)
-        asked = " and ".join(self._request(record))
+        kind, column = self.reply(record)
+        asked = " and ".join(self.request(record))
         read = f"request from {asked}, {kind or 'reply'} from {column or SEVERAL_ANSWERS}"
         if any(getattr(self._columns, each) for each in REPLIES):
             return read
@@ -336,15 +342,6 @@ REPLIES: Mapping[str, tuple[str, ...]] = {"label": LABEL_COLUMNS, "call": CALL_C
 def _columns_of(record: Mapping[str, JSON]) -> str:
     names = ", ".join(str(name)[:40] for name in list(record)[:SHOWN_COLUMNS])
     return f"it has {names}{' ...' if len(record) > SHOWN_COLUMNS else ''}" if record else "it has no columns"
-
-
-def _is_calls(value: JSON) -> bool:
-    """Whether several answers are calls: a list of objects with names, or text of one."""
-    try:
-        listed = parsed_json(value)
-    except Unusable:
-        return False
-    return isinstance(listed, list) and bool(listed) and all(isinstance(one, dict) and "name" in one for one in listed)
 
 
 def _agree(one: Case, other: Case) -> bool:

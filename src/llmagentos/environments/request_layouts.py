@@ -178,12 +178,35 @@ def brief(value: object) -> str:
 
 
 def the_words(value: JSON) -> str:
-    """An answer in words: text, a number, the first of several (SQuAD has them under `text`)."""
+    """An answer in words: text, a number, an object as JSON, the first of several (SQuAD has them under `text`)."""
     if isinstance(value, dict) and isinstance(value.get("text"), list):
         value = value["text"]
+    if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(one, dict) for one in value)):
+        return _written(value, "an answer")
     if isinstance(value, list):
         value = value[0] if value else ""
     return "" if value is None else the_text(value, "answer")
+
+
+def the_labels(value: JSON) -> str:
+    """Several labels of one request, a list or JSON of one, as JSON in alphabetical order; empty for one label."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return ""
+    if not isinstance(value, list) or not all(isinstance(one, str | int) for one in value):
+        return ""
+    return _written(sorted({the_text(one, "label") for one in value}), "labels")
+
+
+def is_calls(value: JSON) -> bool:
+    """Whether several answers are calls: a list of objects with names, or text of one."""
+    try:
+        listed = parsed_json(value)
+    except Unusable:
+        return False
+    return isinstance(listed, list) and bool(listed) and all(isinstance(one, dict) and "name" in one for one in listed)
 
 
 def tools_of_record(record: Mapping[str, JSON]) -> tuple[ToolSpec, ...]:

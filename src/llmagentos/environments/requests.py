@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,6 +39,7 @@ from llmagentos.environments.request_cases import (
     read_columns,
     same_words,
 )
+from llmagentos.environments.request_guess import by_content
 from llmagentos.environments.request_rows import RawRow, read_rows
 from llmagentos.environments.request_schemas import allowing, in_order
 from llmagentos.errors import ConfigError, EnvironmentFault
@@ -63,6 +65,9 @@ SHORTEST_REPLY = 96
 
 _READ: dict[tuple[object, ...], Requests] = {}
 _READING = threading.Lock()
+SAMPLE = 500
+"""Records that tell what columns mean where their names do not."""
+GUESSED = "told by what stands there; say otherwise by --option request=COLUMN and label=COLUMN or answer=COLUMN"
 SHOWN_EVERY = 10_000
 """Records between two signs of progress."""
 _REMEMBERED = 4
@@ -75,8 +80,8 @@ class RequestsEnvironment(LanguageEnvironment):
     `data` is a file or folder. `request`, `label`, `answer`, `call` and `split` name columns that are called otherwise
     than usual; `nothing` the labels (with commas) that no tool fits; `tools` a JSON file with specifications of the
     tools; `instructions` replaces the system text; `most` limits training cases of each kind. An answer in words is
-    right where it is the same, or with `alike` below 1 where it has that share of its words in common with the right
-    one (F1, as SQuAD counts: arXiv 1606.05250).
+    right where it is the same, one in JSON where it says the same, or with `alike` below 1 where it has that share of
+    its words in common with the right one (F1, as SQuAD counts: arXiv 1606.05250).
     The reward is the share of turns that were right; success is that all were, strictly in their form too.
     """
 
@@ -189,7 +194,8 @@ class RequestsEnvironment(LanguageEnvironment):
         if self.alike < 1:
             near = words_in_common(text, turn.words) >= self.alike
             return near, near
-        return text.strip() == turn.words, _loose(text) == _loose(turn.words)
+        same = text.strip() == turn.words or same_json(text, turn.words)
+        return same, same or _loose(text) == _loose(turn.words)
 
     def _unknown(self, turns: Sequence[str]) -> Case:
         """What a person asked, told what the file's requests are told."""
@@ -255,7 +261,11 @@ def load(options: dict[str, JSON], on_progress: Callable[[Progress], None] | Non
             found = Requests()
             rows = read_rows(path, lambda one: found.leave_out(one.source, one.reason))
             counted = _counted(rows, path.name, on_progress) if on_progress is not None else rows
-            gather(counted, columns, found, most_of_a_kind=most, source=str(path))
+            sample = list(islice(counted, SAMPLE))
+            meant = by_content(sample, columns)
+            gather(chain(sample, counted), meant, found, most_of_a_kind=most, source=str(path))
+            if meant != columns:
+                found.read_as += f" ({GUESSED})"
             while len(_READ) >= _REMEMBERED:
                 del _READ[next(iter(_READ))]
             _READ[key] = found
@@ -297,6 +307,17 @@ def words_in_common(one: str, other: str) -> float:
     left, right = (Counter(re.findall(r"\w+", text.lower())) for text in (one, other))
     total = left.total() + right.total()
     return 2 * (left & right).total() / total if total else 1.0
+
+
+def same_json(said: str, right: str) -> bool:
+    """Whether both are JSON objects or lists that say the same, in whatever order of names and with whatever spaces."""
+    if not right.startswith(("{", "[")):
+        return False
+    try:
+        one, other = (json.dumps(json.loads(text), sort_keys=True) for text in (said, right))
+    except (ValueError, RecursionError):
+        return False
+    return one == other
 
 
 def _loose(value: JSON) -> str:

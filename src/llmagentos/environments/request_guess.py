@@ -1,0 +1,140 @@
+"""Which columns of a file mean what where their names do not say it: told by what stands in them.
+
+In: a file's first records, and the columns that somebody named. Out: the columns, with that of the request and that of
+what is right; what could be meant in several ways stays open.
+It does not know file formats.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Literal, TypeAlias
+
+from llmagentos.environments.request_cases import TURNS_COLUMN, Columns, Reader, Requests
+from llmagentos.environments.request_layouts import CONVERSATION_COLUMNS, first_there, plain_name
+from llmagentos.environments.request_rows import RawRow
+from llmagentos.records.identity import JSON
+
+Kind: TypeAlias = Literal["label", "answer"]
+
+LEAST_RECORDS = 8
+"""Fewer show too little of what a column holds."""
+FILLED = 0.8
+"""Share of the records in which a column that means something has a value."""
+WORDS, DIFFERENT = 3.0, 0.5
+"""Words of a request in the middle, and share of requests that are different."""
+LONGER = 3.0
+"""So many times as long as each other text, one of several is the request: a review beside its title."""
+REPEATED = 2
+"""Times that each label occurs on average, at least."""
+LONGEST_LABEL = 64
+"""Characters."""
+_MEASURED = re.compile(r"-?\d+[.,]\d+|\d{4}-\d\d-\d\d.*|\d\d?[./]\d\d?[./]\d{2,4}.*")
+"""Fractions and dates: nothing that anybody chooses from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """What columns hold; empty where nothing or too much could be meant."""
+
+    request: str = ""
+    reply: str = ""
+    kind: Kind = "label"
+    """Of the reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """What stands in one column."""
+
+    name: str
+    words: float
+    """On average."""
+    values: int
+    """Different ones."""
+    filled: int
+    longest: int
+    measured: bool
+    headless: bool
+    """Whether its name is one of its values: the first line of a table that has no names of columns."""
+
+    @property
+    def is_text(self) -> bool:
+        return self.words >= WORDS and self.values >= DIFFERENT * self.filled
+
+    @property
+    def is_label(self) -> bool:
+        several = self.values >= 2 and REPEATED * self.values <= self.filled
+        return several and self.longest <= LONGEST_LABEL and not self.measured
+
+
+def by_content(rows: Sequence[RawRow], columns: Columns) -> Columns:
+    """`columns`, with what neither they nor the usual names tell told by what stands in the first `rows`.
+
+    Where one of these records can be used already, nothing is guessed.
+    """
+    records = [row.fields for row in rows]
+    reader, layouts = Reader(columns, Requests()), (*CONVERSATION_COLUMNS, TURNS_COLUMN)
+    if any(reader.case(row) for row in rows) or any(first_there(record, layouts) for record in records):
+        return columns
+    asked, right = {columns.request} - {""}, {columns.label, columns.answer, columns.call} - {""}
+    asked = asked or {name for record in records for name in reader.request(record)}
+    right = right or {reader.reply(record)[1] for record in records} - {""}
+    known = guess(records, asked, right)
+    meant = replace(columns, request=columns.request or known.request)
+    if known.reply:
+        meant = replace(meant, label=known.reply) if known.kind == "label" else replace(meant, answer=known.reply)
+    return meant
+
+
+def guess(records: Sequence[Mapping[str, JSON]], asked: Collection[str] = (), right: Collection[str] = ()) -> Meant:
+    """The columns that are not known yet, beside those that are `asked` and those that say what is `right`.
+
+    A request is the one text of several words, or the one that is far longer than all others. A label is the one
+    column of a few values that come again and again. In a file of two columns both texts stand in their order, and the
+    one beside a request says what is right, whatever it holds. Where a column is called like one of its values, names
+    are missing, and nothing is told.
+    """
+    columns = list(_columns(records)) if len(records) >= LEAST_RECORDS else []
+    if any(one.headless for one in columns):
+        return Meant()
+    two, request = len({name for record in records for name in record}) == 2, ""
+    known = {plain_name(name) for name in (*asked, *right)}
+    others = [one for one in columns if plain_name(one.name) not in known]
+    if not asked:
+        request = _request(others, in_order=two and not right)
+        others = [one for one in others if one.name != request]
+    if right or not (asked or request):
+        return Meant(request)
+    labels = [one for one in others if one.is_label]
+    answers = [one for one in others if one.is_text or two]
+    if len(labels) == 1:
+        return Meant(request, labels[0].name)
+    if not labels and len(answers) == 1:
+        return Meant(request, answers[0].name, "answer")
+    return Meant(request)
+
+
+def _request(columns: Sequence[_Column], *, in_order: bool) -> str:
+    """The one text, the far longest, or of two columns `in_order` the first; empty where it could be another one."""
+    texts = sorted((one for one in columns if one.is_text), key=lambda one: -one.words)
+    if len(texts) > 1 and in_order:
+        return columns[0].name
+    if len(texts) == 1 or (len(texts) > 1 and texts[0].words >= LONGER * texts[1].words):
+        return texts[0].name
+    return ""
+
+
+def _columns(records: Sequence[Mapping[str, JSON]]) -> Iterator[_Column]:
+    """The columns that hold something nearly everywhere, and nothing but texts, numbers and truth values."""
+    for name in dict.fromkeys(name for record in records for name in record):
+        there = [value for record in records if (value := record.get(name)) is not None and value != ""]
+        if len(there) < FILLED * len(records) or not all(isinstance(one, str | int | float) for one in there):
+            continue
+        said = [str(value).strip() for value in there]
+        measured = fmean(bool(_MEASURED.fullmatch(text)) for text in said) > DIFFERENT
+        words, values = fmean(len(text.split()) for text in said), set(said)
+        yield _Column(str(name), words, len(values), len(said), max(map(len, said)), measured, str(name) in values)
