@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llmagentos.environments.registry import make
 from llmagentos.environments.request_cases import Columns
@@ -62,6 +64,11 @@ def day(number: int) -> str:
         ({"mail": text, "at": lambda n: f"{n % 4}.5", "by": int}, ("mail", "", "label")),
         ({"mail": text, "spam": lambda n: spam(n) if n < 9 else None, "id": int}, ("mail", "", "label")),
         ({"mail": text, "spam": lambda n: [spam(n)]}, ("mail", "", "label")),
+        ({"said": text, "slots": lambda n: {"day": n % 7}, "id": int}, ("said", "slots", "answer")),
+        ({"said": text, "slots": lambda n: [{"day": n % 7}], "kind": stars}, ("said", "kind", "label")),
+        ({"said": text, "kind": stars, "split": lambda n: "train"}, ("said", "kind", "label")),
+        ({"said": text, "kind": stars, "part": lambda n: ["Train", "test"][n % 2]}, ("said", "kind", "label")),
+        ({"frage": text, "antwort": lambda n: text(n + 100), "fold": spam}, ("frage", "antwort", "answer")),
     ],
 )
 def test_column_is_told_by_what_stands_in_it_unless_another_could_be_meant(
@@ -69,6 +76,21 @@ def test_column_is_told_by_what_stands_in_it_unless_another_could_be_meant(
 ) -> None:
     found = guess(records(**fields))
     assert (found.request, found.reply, found.kind) == meant
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.lists(st.dictionaries(st.text(max_size=3), ANYTHING, max_size=4), max_size=20))
+def test_whatever_stands_in_a_file_columns_are_its_own(some: list[dict[str, Any]]) -> None:
+    found = guess(some)
+    assert {found.request, found.reply} - {""} <= {name for one in some for name in one}
+    told = by_content([RawRow(str(number), one) for number, one in enumerate(some)], Columns())
+    assert told.call == told.split == ""
 
 
 def test_few_records_tell_nothing() -> None:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Literal, TypeAlias
 
-from llmagentos.environments.request_cases import TURNS_COLUMN, Columns, Reader, Requests
+from llmagentos.environments.request_cases import SPLIT_COLUMNS, TURNS_COLUMN, Columns, Reader, Requests
 from llmagentos.environments.request_layouts import CONVERSATION_COLUMNS, first_there, plain_name
-from llmagentos.environments.request_rows import RawRow
+from llmagentos.environments.request_rows import SPLITS, RawRow
 from llmagentos.records.identity import JSON
 
 Kind: TypeAlias = Literal["label", "answer"]
@@ -30,6 +30,7 @@ LONGER = 3.0
 """So many times as long as each other text, one of several is the request: a review beside its title."""
 REPEATED = 2
 """Times that each label occurs on average, at least."""
+PLAIN = (str, int, float)
 LONGEST_LABEL = 64
 """Characters."""
 _MEASURED = re.compile(r"-?\d+[.,]\d+|\d{4}-\d\d-\d\d.*|\d\d?[./]\d\d?[./]\d{2,4}.*")
@@ -60,15 +61,17 @@ class _Column:
     measured: bool
     headless: bool
     """Whether its name is one of its values: the first line of a table that has no names of columns."""
+    objects: bool
+    """Whether its values are objects, or lists of them."""
 
     @property
     def is_text(self) -> bool:
-        return self.words >= WORDS and self.values >= DIFFERENT * self.filled
+        return not self.objects and self.words >= WORDS and self.values >= DIFFERENT * self.filled
 
     @property
     def is_label(self) -> bool:
         several = self.values >= 2 and REPEATED * self.values <= self.filled
-        return several and self.longest <= LONGEST_LABEL and not self.measured
+        return several and self.longest <= LONGEST_LABEL and not (self.objects or self.measured)
 
 
 def by_content(rows: Sequence[RawRow], columns: Columns) -> Columns:
@@ -93,15 +96,16 @@ def by_content(rows: Sequence[RawRow], columns: Columns) -> Columns:
 def guess(records: Sequence[Mapping[str, JSON]], asked: Collection[str] = (), right: Collection[str] = ()) -> Meant:
     """The columns that are not known yet, beside those that are `asked` and those that say what is `right`.
 
-    A request is the one text of several words, or the one that is far longer than all others. A label is the one
-    column of a few values that come again and again. In a file of two columns both texts stand in their order, and the
-    one beside a request says what is right, whatever it holds. Where a column is called like one of its values, names
-    are missing, and nothing is told.
+    A request is the one text of several words, or the one that is far longer than all others. A label is the one column
+    of a few values that come again and again, else the one of objects is an answer. In a file of two columns both texts
+    stand in their order, and the one beside a request says what is right, whatever it holds. Where a column is called
+    like one of its values, names are missing, and nothing is told.
     """
     columns = list(_columns(records)) if len(records) >= LEAST_RECORDS else []
     if any(one.headless for one in columns):
         return Meant()
-    two, request = len({name for record in records for name in record}) == 2, ""
+    named = {plain_name(str(name)) for record in records for name in record} - set(SPLIT_COLUMNS)
+    two, request = len(named) == 2, ""
     known = {plain_name(name) for name in (*asked, *right)}
     others = [one for one in columns if plain_name(one.name) not in known]
     if not asked:
@@ -110,7 +114,7 @@ def guess(records: Sequence[Mapping[str, JSON]], asked: Collection[str] = (), ri
     if right or not (asked or request):
         return Meant(request)
     labels = [one for one in others if one.is_label]
-    answers = [one for one in others if one.is_text or two]
+    answers = [one for one in others if one.objects] or [one for one in others if one.is_text or two]
     if len(labels) == 1:
         return Meant(request, labels[0].name)
     if not labels and len(answers) == 1:
@@ -129,12 +133,21 @@ def _request(columns: Sequence[_Column], *, in_order: bool) -> str:
 
 
 def _columns(records: Sequence[Mapping[str, JSON]]) -> Iterator[_Column]:
-    """The columns that hold something nearly everywhere, and nothing but texts, numbers and truth values."""
+    """The columns that hold something nearly everywhere, either texts, numbers and truth values or objects, and no
+    splits."""
     for name in dict.fromkeys(name for record in records for name in record):
-        there = [value for record in records if (value := record.get(name)) is not None and value != ""]
-        if len(there) < FILLED * len(records) or not all(isinstance(one, str | int | float) for one in there):
+        there = [value for record in records if (value := record.get(name)) not in (None, "")]
+        objects = all(map(_is_object, there))
+        if len(there) < FILLED * len(records) or not (objects or all(isinstance(one, PLAIN) for one in there)):
             continue
         said = [str(value).strip() for value in there]
+        if plain_name(str(name)) in SPLIT_COLUMNS or {text.lower() for text in said} <= set(SPLITS):
+            continue
         measured = fmean(bool(_MEASURED.fullmatch(text)) for text in said) > DIFFERENT
         words, values = fmean(len(text.split()) for text in said), set(said)
-        yield _Column(str(name), words, len(values), len(said), max(map(len, said)), measured, str(name) in values)
+        longest, headless = max(map(len, said)), str(name) in values
+        yield _Column(str(name), words, len(values), len(said), longest, measured, headless, objects)
+
+
+def _is_object(value: JSON) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(one, dict) for one in value))
