@@ -345,6 +345,9 @@ def test_plain_environment_that_never_ends_is_truncated_without_a_success(tmp_pa
     results = [endless.step("1") for _ in range(endless.most_steps)]
     assert [result[3] for result in results] == [False] * 31 + [True]
     assert results[-1][4] == {"success": False, "lenient": False}
+    limited = make(f"{file}:Parity-v0?max_episode_steps=2")
+    limited.reset(seed=0)
+    assert [limited.step("1")[3:] for _ in range(2)] == [(False, {}), (True, results[-1][4])]
 
 
 def test_expert_of_a_plain_environment_is_asked_in_its_own_values(tmp_path: Path) -> None:

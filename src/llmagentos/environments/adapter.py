@@ -108,15 +108,15 @@ class AdaptedEnvironment(LanguageEnvironment):
         self._taken += 1
         late = self._taken >= self.most_steps
         if value is None:
-            result = self._ended({}, late=True) if late else {}
+            result = self._ended({}, over=False) if late else {}
             return f"error: {self._words or 'This is not in the action space.'}", 0.0, False, late, result
         observation, reward, terminated, truncated, info = self._inner.step(value)
         self._total += float(reward)
-        ended = bool(terminated or truncated)
+        over, cut = bool(terminated), bool(truncated) or (late and not terminated)
         result = {"replies": info["replies"]} if "replies" in info else {}
-        if ended or late:
-            result = self._ended(info, late=not ended)
-        return self._seen(observation), float(reward), bool(terminated), bool(truncated or late > ended), result
+        if over or cut:
+            result = self._ended(info, over=over)
+        return self._seen(observation), float(reward), over, cut, result
 
     def close(self) -> None:
         self._inner.close()
@@ -124,18 +124,18 @@ class AdaptedEnvironment(LanguageEnvironment):
     def _seen(self, observation: Any) -> str:
         return in_plain_text(str(self._inner.render())) if self._drawn else observation_text(observation)
 
-    def _ended(self, info: dict[str, Any], *, late: bool) -> dict[str, Any]:
-        """What info says at the end; one that came `late` is no success where only the environment could tell."""
+    def _ended(self, info: dict[str, Any], *, over: bool) -> dict[str, Any]:
+        """What info says at the end: a run that is not `over` is no success where only the environment could tell."""
         self._running = False
-        reached = self._reached(info, late)
+        reached = self._reached(info, over)
         return {"success": reached and self._well_formed, "lenient": reached}
 
-    def _reached(self, info: dict[str, Any], late: bool) -> bool:
+    def _reached(self, info: dict[str, Any], over: bool) -> bool:
         if "success" in info:
             return bool(info["success"])
         if self._threshold is not None:
             return self._total >= self._threshold
-        if late:
+        if not over:
             return False
         raise EnvironmentFault(
             f"{self.name} does not say when a run is a success. Say from which sum of rewards on it is one, as in "

@@ -25,14 +25,15 @@ LEAST_RECORDS = 8
 FILLED = 0.8
 """Share of the records in which a column that means something has a value."""
 WORDS, DIFFERENT = 3.0, 0.5
-"""Words of a request in the middle, and share of requests that are different."""
+"""Words of a request on average, and share of requests that are different."""
 LONGER = 3.0
 """So many times as long as each other text, one of several is the request: a review beside its title."""
 REPEATED = 2
 """Times that each label occurs on average, at least."""
-PLAIN = (str, int, float)
 LONGEST_LABEL = 64
 """Characters."""
+PLAIN = (str, int, float)
+"""What a request or a label is; truth values are numbers to Python."""
 _MEASURED = re.compile(r"-?\d+[.,]\d+|\d{4}-\d\d-\d\d.*|\d\d?[./]\d\d?[./]\d{2,4}.*")
 """Fractions and dates: nothing that anybody chooses from."""
 
