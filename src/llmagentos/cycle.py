@@ -163,6 +163,8 @@ class Cycle:
             return self.heed(minutes, on_progress)
         env = self.players.environment(environment)
         check_tasks(env, self.settings.rules.minimum_tasks)
+        if env.remark:
+            on_progress(Progress(f"playing {env.skill}", 1, 1, note=env.remark))
         live = self.parts.releases.to_learn_from()
         if learner == "auto" and env.skill in live.skills and (new := len(self.unheeded(env.skill))):
             why = f"imitation of what people corrected: {new} of its runs, which nothing was learned from yet"

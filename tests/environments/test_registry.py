@@ -311,7 +311,13 @@ def test_plain_environment_is_given_the_tokens_of_its_actions_and_bounded_runs()
     cart, pendulum, words = make("CartPole-v1"), make("Pendulum-v1"), make("Drills-v0")
     assert cart.reply_tokens == pendulum.reply_tokens == 32 < LanguageEnvironment.reply_tokens
     assert (cart.most_steps, make("FrozenLake-v1").most_steps, words.most_steps) == (32, 32, 16)
-    assert make("CartPole-v1?max_episode_steps=40").most_steps == 40
+    whole = make("CartPole-v1?max_episode_steps=40")
+    assert (whole.most_steps, whole.remark) == (40, "")
+    assert cart.remark == (
+        "A run is ended after 32 of its 500 actions, and a success has a sum of rewards of 475. The options "
+        "max_episode_steps= and reward_threshold= say otherwise."
+    )
+    assert make("CliffWalking-v1").remark == ""
 
 
 def test_run_that_is_ended_after_its_actions_is_judged_by_its_rewards() -> None:

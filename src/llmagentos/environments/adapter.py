@@ -24,6 +24,9 @@ from llmagentos.errors import ConfigError, EnvironmentFault
 from llmagentos.records.identity import JSON
 from llmagentos.records.task import Split, Task
 
+THRESHOLD, LIMIT = "reward_threshold", "max_episode_steps"
+"""Options of a plain environment: from which sum of rewards on a run is a success, and after how many actions it is
+ended. Gymnasium itself knows the second."""
 LONGEST_RUN = 32
 """Actions of a run where an environment that is not the user's own allows more: each is a reply of a model."""
 FEW_WORDS = 24
@@ -79,6 +82,12 @@ class AdaptedEnvironment(LanguageEnvironment):
         self._drawn = environment.render_mode == "ansi"
         registered = environment.spec.max_episode_steps if environment.spec is not None else None
         self.most_steps = min(registered or LONGEST_RUN, LONGEST_RUN) if limited else registered or LONGEST_RUN
+        if registered and registered > self.most_steps:
+            wanted = "" if self._threshold is None else f", and a success has a sum of rewards of {self._threshold:g}"
+            self.remark = (
+                f"A run is ended after {self.most_steps} of its {registered} actions{wanted}. The options "
+                f"{LIMIT}= and {THRESHOLD}= say otherwise."
+            )
         self._running, self._taken, self._total, self._well_formed = False, 0, 0.0, True
 
     def expert(self, task: Task) -> Policy | None:
@@ -152,7 +161,7 @@ class TimeLimited(LanguageEnvironment):
         self._inner, self._limit, self._taken = environment, limit, 0
         self.skill, self.replayable = environment.skill, environment.replayable
         self.reply_tokens, self.expert_recovers = environment.reply_tokens, environment.expert_recovers
-        self.most_steps, self.abstention = limit, environment.abstention
+        self.most_steps, self.abstention, self.remark = limit, environment.abstention, environment.remark
 
     @property
     def task_options(self) -> dict[str, JSON]:

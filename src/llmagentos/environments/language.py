@@ -55,6 +55,9 @@ class LanguageEnvironment(gymnasium.Env[str, str]):
     replayable: bool = True
     """Whether `reset` with the same seed and options and the same actions give the same observations."""
 
+    remark: str = ""
+    """What somebody who has it learned should know of how it is played; empty where nothing is unusual."""
+
     finite: bool = False
     """Whether the tasks are records, each with one right reply that is known: those that are held out may then help
     with others, as long as none of them helps with itself (see `learning.second_opinion`)."""

@@ -18,15 +18,11 @@ from urllib.parse import parse_qsl, quote
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
-from llmagentos.environments.adapter import AdaptedEnvironment, TimeLimited
+from llmagentos.environments.adapter import LIMIT, THRESHOLD, AdaptedEnvironment, TimeLimited
 from llmagentos.environments.language import LanguageEnvironment
 from llmagentos.environments.user_file import load_user_file
 from llmagentos.errors import ConfigError, EnvironmentFault, LLMAgentOSError, NotFoundError
 from llmagentos.records.identity import JSON
-
-THRESHOLD, LIMIT = "reward_threshold", "max_episode_steps"
-"""Options of a plain Gymnasium environment: from which sum of rewards on a run is a success, and after how many actions
-it is ended. Gymnasium itself knows the second."""
 
 
 @dataclass(frozen=True, slots=True)
