@@ -341,6 +341,15 @@ def interrupt_at(step: int) -> Callable[[Progress], None]:
     return interrupt
 
 
+def test_what_is_unusual_about_an_environment_is_said_first(
+    cycle: Cycle, taught: dict[str, FusedAdapter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes: list[str] = []
+    monkeypatch.setattr(LanguageEnvironment, "remark", "Runs are short.")
+    assert learn(cycle, DOOR, taught["door"], on_progress=lambda event: notes.append(event.note)).released
+    assert notes[0] == "Runs are short."
+
+
 def test_imitating_the_expert_reaches_release(system: AgentOS, cycle: Cycle) -> None:
     stages: list[str] = []
     verdict = cycle.learn(DOOR, minutes=30, learner=imitation(40), on_progress=lambda event: stages.append(event.stage))
