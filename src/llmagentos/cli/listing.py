@@ -72,8 +72,8 @@ def environments(machine: bool) -> None:
     ]
     table("Environments (options as NAME?option=value)", ["name", "what it is", "options", "needs"], rows)
     say(
-        "Any Gymnasium id works too, such as FrozenLake-v1 (FrozenLake-v1?reward_threshold=1 says what a success is), "
-        "and a file of your own: ./my_env.py:MyEnv-v0"
+        "Any Gymnasium id works too, such as FrozenLake-v1, with reward_threshold= (what a success is), "
+        "max_episode_steps= and render_mode=ansi, and a file of your own: ./my_env.py:MyEnv-v0"
     )
 
 
