@@ -6,16 +6,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from llmagentos.environments.registry import make
 from llmagentos.programs.constraining import call_grammar
 from llmagentos.programs.countable import said_under
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "smart_home.py"
+EXAMPLES = Path(__file__).parent.parent / "examples"
 ROOMS = ("bedroom", "kitchen", "living room", "bathroom", "office")
 
 
 def test_a_smart_home_rewards_what_was_wished_for_and_is_held_out_in_other_words() -> None:
-    env = make(f"{EXAMPLE}:SmartHome-v0")
+    env = make(f"{EXAMPLES}/smart_home.py:SmartHome-v0")
     home: Any = env.unwrapped
     words: dict[str, set[str]] = {}
     for split in ("train", "report"):
@@ -31,3 +33,27 @@ def test_a_smart_home_rewards_what_was_wished_for_and_is_held_out_in_other_words
     assert not words["train"] & words["report"]
     _, info = env.reset(seed=0, options={"split": "train"})
     assert env.step("Done!")[1:] == (0.0, True, False, {"success": False, "lenient": False})
+
+
+@pytest.mark.parametrize(
+    ("said", "reward"),
+    [
+        ("{} for you!", 1.0),
+        ("{} for you!!", 2 / 3),
+        ("something for you!", 2 / 3),
+        ("{} for you and for all of your best friends today!", 2 / 3),
+        ("Something for you and for all of your best friends!", 1 / 3),
+        ("", 0.0),
+    ],
+)
+def test_a_slogan_is_rewarded_for_each_wish_that_it_meets(said: str, reward: float) -> None:
+    env = make(f"{EXAMPLES}/slogans.py:Slogans-v0")
+    subjects: dict[str, set[str]] = {"train": set(), "report": set()}
+    for split, seen in subjects.items():
+        for seed in range(40):
+            asked, _ = env.reset(seed=seed, options={"split": split})
+            subject = asked.removeprefix("Write a slogan about ").split(" in at most ")[0]
+            seen.add(subject)
+            _, given, ended, _, info = env.step(said.format(subject.capitalize()))
+            assert (given, ended, info["success"]) == (pytest.approx(reward), True, reward == 1)
+    assert not subjects["train"] & subjects["report"]

@@ -37,9 +37,15 @@ def test_prompt_that_is_nearly_all_of_a_run_is_left_out_from_the_beginning(share
 
 
 def test_mixed_success_is_reinforced_and_the_rates_are_said(group: Callable[[str], list[Episode]]) -> None:
-    choice = choose("toy", demonstrations=False, probe=[group("1000"), group("0000"), group("1111"), group("0000")])
+    choice = choose("toy", demonstrations=False, probe=[group("1000"), group("1111"), group("1110"), group("0000")])
     assert choice.learner == "policy-gradient"
-    assert choice.reason == "pass@1 is 31% and pass@4 50%"
+    assert choice.reason == "pass@1 is 50% and pass@4 75%"
+
+
+def test_winners_are_imitated_as_long_as_few_runs_succeed(group: Callable[[str], list[Episode]]) -> None:
+    choice = choose("toy", demonstrations=False, probe=[group("1000"), group("1111"), group("0110"), group("0000")])
+    assert choice.learner == "rejection-sampling"
+    assert choice.reason == "pass@1 is 44% and pass@4 75%; as long as few succeed the winners alone are imitated"
 
 
 def test_no_success_at_all_says_what_is_missing(group: Callable[[str], list[Episode]]) -> None:
@@ -52,8 +58,8 @@ def test_runs_that_are_rewarded_unlike_are_reinforced_before_any_succeeds(
 ) -> None:
     nearly = [replace(own_run((4, 5), (6,), reward), success=False) for reward in (0.0, 0.25, 0.5)]
     choice = choose("toy", demonstrations=False, probe=[nearly, group("000")])
-    assert choice.learner == "policy-gradient"
-    assert choice.reason.endswith("in 1 of 2 tasks some were rewarded more than others, 0.5 at most")
+    assert choice.learner == "rejection-sampling"
+    assert "in 1 of 2 tasks some were rewarded more than others, 0.5 at most; as long as few" in choice.reason
     answered = choose("toy", demonstrations=False, probe=[nearly, group("000")], answers=True)
     assert answered.learner == "imitation"
 
@@ -63,7 +69,7 @@ def test_known_answers_are_imitated_where_nothing_succeeds(group: Callable[[str]
     assert choice.learner == "imitation"
     assert "none of 6 own runs succeeded, and the right answers are known" in choice.reason
     mixed = choose("toy", demonstrations=False, probe=[group("010"), group("000")], answers=True)
-    assert mixed.learner == "policy-gradient", "own runs show more than an answer does"
+    assert mixed.learner == "rejection-sampling", "own runs show more than an answer does"
 
 
 def test_winners_by_chance_are_imitated_where_nothing_else_succeeds(group: Callable[[str], list[Episode]]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
-from statistics import median
+from statistics import fmean, median
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 from llmagentos.errors import ConfigError, LearningError
@@ -70,6 +70,10 @@ MANY_TURNS = 4
 """Replies of a run from which on its winners are imitated: one reward says little about each of many turns, and a
 policy gradient computes every run. In 5 minutes of GuessTheNumber that was 7 steps, from 43 to 41 %; winners alone were
 23 steps, to 78 %."""
+SOLVED = 0.5
+"""Share of own runs that succeed from which on a policy gradient learns from them. Where fewer do, imitating winners is
+the longer stride: in three minutes slogans of a wanted form rose from 0 to 99 instead of 12 %, and a thermostat from 11
+to 100 %, where a policy gradient made `done` likelier, which wins at once in one task of nine."""
 PROBE_TASKS, PROBE_SAMPLES = 12, 8
 """Own runs that tell whether reinforcement has anything to start from."""
 BY_CHANCE = 0.5
@@ -184,6 +188,8 @@ def reinforcing(probe: Sequence[Sequence[Episode]]) -> tuple[LearnerName, str]:
     replies = int(median(countable(episode) for group in probe for episode in group))
     if replies > PROBE_SAMPLES:
         return EXPLORING, f"; of {replies} replies {PROBE_SAMPLES} runs of a task try few, so chance has a say too"
+    if fmean(episode.success for group in probe for episode in group) < SOLVED:
+        return "rejection-sampling", "; as long as few succeed the winners alone are imitated"
     return "policy-gradient", ""
 
 
