@@ -1,4 +1,4 @@
-"""Words that are free, and a reward that says how near they are: llmagentos learn --env ./examples/slogans.py:Slogans-v0
+"""Free words, and a reward for how near they are: llmagentos learn --env ./examples/slogans.py:Slogans-v0 --minutes 3
 
 In: what to advertise, and in how many words at most. Out: a slogan, rewarded for each of three wishes that it meets.
 There is no expert and no right answer. That some slogans are better than others is enough: the best of every eight are
