@@ -10,11 +10,13 @@ from pathlib import Path
 
 import beside_trl
 import pytest
+import torch
 from safetensors.torch import save_file
 
 from llmagentos.agentos import AgentOS
 from llmagentos.kernel.rollouts import Policy, Rollouts
-from llmagentos.models.adapters import new_adapter, to_peft
+from llmagentos.models.adapters import FusedAdapter, block_mask, new_adapter, to_peft
+from llmagentos.models.decoder import DecoderConfig
 from llmagentos.records.episode import Episode
 from llmagentos.records.task import Task
 
@@ -79,13 +81,31 @@ def test_rows_of_preference_are_a_prompt_with_a_better_and_a_worse_reply(
     assert json.dumps(beside_trl.UNITS["preference"].settings)
 
 
+def moved(config: DecoderConfig, seed: int) -> FusedAdapter:
+    """An adapter as after some steps: a fresh one changes nothing."""
+    adapter, chance = new_adapter(config, 4, 8.0, seed), torch.Generator().manual_seed(seed)
+    for (_, group), (_, b) in adapter.pairs.items():
+        b.copy_(block_mask(config, group, 4) * torch.rand(b.shape, generator=chance))
+    return adapter
+
+
+def changes(adapter: FusedAdapter) -> dict[tuple[int, str], torch.Tensor]:
+    """What an adapter adds to each product."""
+    return {key: adapter.alpha / adapter.rank * b @ a for key, (a, b) in adapter.pairs.items()}
+
+
 def test_adapter_of_the_other_side_is_served(system: AgentOS, tmp_path: Path) -> None:
     decoder = system.cycle.engine.decoder
-    adapter = new_adapter(decoder.config, 4, 8.0, seed=1)
-    tensors, settings = to_peft(adapter, decoder.config, "base")
-    save_file(tensors, tmp_path / "adapter_model.safetensors")
-    (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
-    read = beside_trl.from_trl(system, tmp_path)
+    adapters = [moved(decoder.config, seed) for seed in (1, 2)]
+    for name, adapter in zip(("trl", "start"), adapters, strict=True):
+        tensors, settings = to_peft(adapter, decoder.config, "base")
+        (tmp_path / name).mkdir()
+        save_file(tensors, tmp_path / name / "adapter_model.safetensors")
+        (tmp_path / name / "adapter_config.json").write_text(json.dumps(settings))
+    read = beside_trl.from_trl(system, tmp_path / "trl", None)
     assert (read.rank, read.alpha) == (4, 8.0)
+    both = beside_trl.from_trl(system, tmp_path / "trl", tmp_path / "start")
+    for key, delta in changes(both).items():
+        assert torch.allclose(delta, sum((changes(one)[key] for one in adapters), torch.zeros(())), atol=1e-5)
     env = system.make_environment(beside_trl.UNITS["reinforcement"].environment)
     assert beside_trl.played(system, env, 2, read)["interval"][0] >= 0
