@@ -80,9 +80,9 @@ class AdaptedEnvironment(LanguageEnvironment):
         self.replayable = environment.spec is None or not environment.spec.nondeterministic
         self.reply_tokens = reply_tokens(environment.action_space)
         self._drawn = environment.render_mode == "ansi"
-        registered = environment.spec.max_episode_steps if environment.spec is not None else None
-        self.most_steps = min(registered or LONGEST_RUN, LONGEST_RUN) if limited else registered or LONGEST_RUN
-        if registered and registered > self.most_steps:
+        registered = (environment.spec.max_episode_steps if environment.spec is not None else None) or LONGEST_RUN
+        self.most_steps = min(registered, LONGEST_RUN) if limited else registered
+        if registered > self.most_steps:
             wanted = "" if self._threshold is None else f", and a success has a sum of rewards of {self._threshold:g}"
             self.remark = (
                 f"A run is ended after {self.most_steps} of its {registered} actions{wanted}. The options "

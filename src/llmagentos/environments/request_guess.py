@@ -11,14 +11,11 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Literal, TypeAlias
 
 from llmagentos.environments.request_cases import SPLIT_COLUMNS, TURNS_COLUMN, Columns, Reader, Requests
-from llmagentos.environments.request_layouts import CONVERSATION_COLUMNS, first_there, plain_name
+from llmagentos.environments.request_layouts import CONVERSATION_COLUMNS, first_there, is_object, plain_name
 from llmagentos.environments.request_rows import SPLITS, RawRow
 from llmagentos.records.identity import JSON
-
-Kind: TypeAlias = Literal["label", "answer"]
 
 LEAST_RECORDS = 8
 """Fewer show too little of what a column holds."""
@@ -36,16 +33,6 @@ PLAIN = (str, int, float)
 """What a request or a label is; truth values are numbers to Python."""
 _MEASURED = re.compile(r"-?\d+[.,]\d+|\d{4}-\d\d-\d\d.*|\d\d?[./]\d\d?[./]\d{2,4}.*")
 """Fractions and dates: nothing that anybody chooses from."""
-
-
-@dataclass(frozen=True, slots=True)
-class Meant:
-    """What columns hold; empty where nothing or too much could be meant."""
-
-    request: str = ""
-    reply: str = ""
-    kind: Kind = "label"
-    """Of the reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +75,15 @@ def by_content(rows: Sequence[RawRow], columns: Columns) -> Columns:
     asked = asked or {name for record in records for name in reader.request(record)}
     right = right or {reader.reply(record)[1] for record in records} - {""}
     known = guess(records, asked, right)
-    meant = replace(columns, request=columns.request or known.request)
-    if known.reply:
-        meant = replace(meant, label=known.reply) if known.kind == "label" else replace(meant, answer=known.reply)
-    return meant
+    return replace(
+        columns,
+        request=columns.request or known.request,
+        label=columns.label or known.label,
+        answer=columns.answer or known.answer,
+    )
 
 
-def guess(records: Sequence[Mapping[str, JSON]], asked: Collection[str] = (), right: Collection[str] = ()) -> Meant:
+def guess(records: Sequence[Mapping[str, JSON]], asked: Collection[str] = (), right: Collection[str] = ()) -> Columns:
     """The columns that are not known yet, beside those that are `asked` and those that say what is `right`.
 
     A request is the one text of several words, or the one that is far longer than all others. A label is the one column
@@ -104,7 +93,7 @@ def guess(records: Sequence[Mapping[str, JSON]], asked: Collection[str] = (), ri
     """
     columns = list(_columns(records)) if len(records) >= LEAST_RECORDS else []
     if any(one.headless for one in columns):
-        return Meant()
+        return Columns()
     named = {plain_name(str(name)) for record in records for name in record} - set(SPLIT_COLUMNS)
     two, request = len(named) == 2, ""
     known = {plain_name(name) for name in (*asked, *right)}
@@ -113,14 +102,14 @@ def guess(records: Sequence[Mapping[str, JSON]], asked: Collection[str] = (), ri
         request = _request(others, in_order=two and not right)
         others = [one for one in others if one.name != request]
     if right or not (asked or request):
-        return Meant(request)
+        return Columns(request)
     labels = [one for one in others if one.is_label]
     answers = [one for one in others if one.objects] or [one for one in others if one.is_text or two]
     if len(labels) == 1:
-        return Meant(request, labels[0].name)
+        return Columns(request, label=labels[0].name)
     if not labels and len(answers) == 1:
-        return Meant(request, answers[0].name, "answer")
-    return Meant(request)
+        return Columns(request, answer=answers[0].name)
+    return Columns(request)
 
 
 def _request(columns: Sequence[_Column], *, in_order: bool) -> str:
@@ -138,7 +127,7 @@ def _columns(records: Sequence[Mapping[str, JSON]]) -> Iterator[_Column]:
     splits."""
     for name in dict.fromkeys(name for record in records for name in record):
         there = [value for record in records if (value := record.get(name)) not in (None, "")]
-        objects = all(map(_is_object, there))
+        objects = all(map(is_object, there))
         if len(there) < FILLED * len(records) or not (objects or all(isinstance(one, PLAIN) for one in there)):
             continue
         said = [str(value).strip() for value in there]
@@ -148,7 +137,3 @@ def _columns(records: Sequence[Mapping[str, JSON]]) -> Iterator[_Column]:
         words, values = fmean(len(text.split()) for text in said), set(said)
         longest, headless = max(map(len, said)), str(name) in values
         yield _Column(str(name), words, len(values), len(said), longest, measured, headless, objects)
-
-
-def _is_object(value: JSON) -> bool:
-    return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(one, dict) for one in value))

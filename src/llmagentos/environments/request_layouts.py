@@ -181,23 +181,29 @@ def the_words(value: JSON) -> str:
     """An answer in words: text, a number, an object as JSON, the first of several (SQuAD has them under `text`)."""
     if isinstance(value, dict) and isinstance(value.get("text"), list):
         value = value["text"]
-    if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(one, dict) for one in value)):
+    if is_object(value):
         return _written(value, "an answer")
     if isinstance(value, list):
         value = value[0] if value else ""
     return "" if value is None else the_text(value, "answer")
 
 
+def is_object(value: JSON) -> bool:
+    """Whether a value is an object or a list with some: an answer that is written as JSON."""
+    return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(one, dict) for one in value))
+
+
 def the_labels(value: JSON) -> str:
     """Several labels of one request, a list or JSON of one, as JSON in alphabetical order; empty for one label."""
-    if isinstance(value, str) and value.lstrip().startswith("["):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return ""
-    if not isinstance(value, list) or not all(isinstance(one, str | int) for one in value):
+    if isinstance(value, str) and not value.lstrip().startswith("["):
         return ""
-    return _written(sorted({the_text(one, "label") for one in value}), "labels")
+    try:
+        listed = parsed_json(value)
+    except Unusable:
+        return ""
+    if not isinstance(listed, list) or not all(isinstance(one, str | int) for one in listed):
+        return ""
+    return _written(sorted({the_text(one, "label") for one in listed}), "labels")
 
 
 def is_calls(value: JSON) -> bool:
