@@ -10,8 +10,9 @@ import corpora
 import pytest
 import skills
 
-from llmagentos.environments.request_cases import Columns, Requests, gather
-from llmagentos.environments.request_rows import read_rows
+from llmagentos.environments.request_cases import Requests, gather
+from llmagentos.environments.request_columns import Columns
+from llmagentos.environments.request_files import read_rows
 
 
 def gathered(path: Path) -> Requests:

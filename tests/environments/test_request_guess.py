@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmagentos.environments.registry import make
-from llmagentos.environments.request_cases import Columns
+from llmagentos.environments.request_columns import Columns
 from llmagentos.environments.request_guess import by_content, guess
 from llmagentos.environments.request_rows import RawRow
 from llmagentos.environments.requests import RequestsEnvironment, load
@@ -123,7 +123,7 @@ def test_file_with_names_of_its_own_is_read_and_says_how(tmp_path: Path) -> None
     file = tmp_path / "reviews.jsonl"
     file.write_text("\n".join(map(json.dumps, records(120, review=text, stars=stars))))
     found = load({"data": str(file)})
-    assert found.read_as.startswith("request from review, label from stars (told by what stands there; ")
+    assert found.how_read.startswith("request from review, label from stars (columns told by what stands there; ")
     assert sum(map(len, found.cases.values())) == 120
     assert [tool.name for tool in found.tools] == ["1", "2", "3", "4", "5"]
 
@@ -137,10 +137,39 @@ def test_column_that_is_named_wrongly_is_not_guessed(tmp_path: Path) -> None:
         load({"data": str(file), "request": "score"})
 
 
-def test_first_line_that_is_no_names_is_no_guess() -> None:
-    rows = records(40, review=text, stars=stars)
-    headless = [{text(77): one["review"], "3": one["stars"]} for one in rows]
-    assert guess(headless).request == ""
+def test_yes_and_no_of_several_columns_are_labels(tmp_path: Path) -> None:
+    rows = records(120, text=text, toxic=lambda n: n % 2, insult=lambda n: n % 3 == 0, threat=lambda n: "no")
+    file = tmp_path / "comments.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    found = load({"data": str(file)})
+    assert {turn.words for case in found.every for turn in case.turns} == {
+        "[]",
+        '["toxic"]',
+        '["insult"]',
+        '["insult", "toxic"]',
+    }
+    named = load({"data": str(file), "label": "toxic, threat"})
+    assert {turn.words for case in named.every for turn in case.turns} == {"[]", '["toxic"]'}
+    with pytest.raises(SourceError, match="no column rude,kind"):
+        load({"data": str(file), "label": "rude,kind"})
+
+
+def test_file_that_is_sorted_by_its_label_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "sorted.csv"
+    file.write_text("aa,bb\n" + "".join(f"{text(n)},kind{n // 1000}\n" for n in range(3000)))
+    found = load({"data": str(file)})
+    assert [tool.name for tool in found.tools] == ["kind0", "kind1", "kind2"]
+
+
+def test_request_of_several_columns_is_named_with_commas(tmp_path: Path) -> None:
+    rows = records(120, shop=title, wish=text, stars=stars)
+    rows[0]["wish"] = None
+    file = tmp_path / "wishes.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    found = load({"data": str(file), "request": "shop, wish"})
+    assert f"{title(1)}\n\n{text(1)}" in {case.turns[0].request for case in found.every}
+    assert title(0) in {case.turns[0].request for case in found.every}
+    assert found.read_as == "request from shop and wish, label from stars"
 
 
 @pytest.fixture

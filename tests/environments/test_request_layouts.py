@@ -202,7 +202,7 @@ def test_columns_of_another_name_are_told_and_can_be_named_in_any_spelling(tmp_p
         make(NAME + write_query({**query, "request": "Customer said", "label": "desks"}))
     env = make(NAME + write_query({**query, "request": "CUSTOMER said"}))
     assert isinstance(env, RequestsEnvironment)
-    assert env.requests.read_as.startswith("request from CUSTOMER said, label from Desk (told by")
+    assert env.requests.how_read.startswith("request from CUSTOMER said, label from Desk (columns told by")
     env = make(NAME + write_query({**query, "request": "customer_said", "label": "DESK"}))
     assert isinstance(env, RequestsEnvironment)
     assert [tool.name for tool in env.requests.tools] == ["returns", "sales"]

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from llmagentos.environments.registry import make, write_query
-from llmagentos.environments.request_cases import LEAST_JUDGED, Columns, Requests, gather, tools_of
-from llmagentos.environments.request_rows import read_rows
+from llmagentos.environments.request_cases import LEAST_JUDGED, Requests, gather, tools_of
+from llmagentos.environments.request_columns import Columns
+from llmagentos.environments.request_files import read_rows
 from llmagentos.environments.requests import NAME, RequestsEnvironment, load, right_reply
 from llmagentos.errors import ConfigError, EnvironmentFault, MissingExtraError, NotFoundError, SourceError
 from llmagentos.evaluation.gate import GateRules
@@ -129,14 +130,14 @@ def test_tasks_are_different_ones_and_seeds_draw_others(tmp_path: Path) -> None:
 
 def test_bad_rows_are_told_by_their_line_and_left_out(tmp_path: Path) -> None:
     lines = [json.dumps(row) for row in tickets()]
-    bad = ["{", "[1, 2]", '{"text": "no label"}', '{"label": "x"}', '{"text": " ", "label": "x"}']
+    bad = ["{", "12", '{"text": "no label"}', '{"label": "x"}', '{"text": " ", "label": "x"}']
     bad += ['{"text": "q", "label": {"a": 1}}', '{"text": "q2", "label": "!!!"}', '{"text": "q3", "call": "book(4)"}']
     bad += [json.dumps({"text": "x" * 9000, "label": "a"}), '{"text": "q4", "call": {"a": {}, "b": {}}}']
     (tmp_path / "t.jsonl").write_text("\n".join(bad + lines) + "\n")
     found = read(tmp_path / "t.jsonl")
     assert [one.source for one in found.left_out] == [f"t.jsonl:{n}" for n in range(1, len(bad) + 1)]
     reasons = " | ".join(one.reason for one in found.left_out)
-    for word in ("no JSON", "JSON list", "not what is right", "no request", "empty", "dict", "'!!!'", "9,000", "form"):
+    for word in ("no JSON", "JSON int", "not what is right", "no request", "empty", "dict", "'!!!'", "9,000", "form"):
         assert word in reasons
     assert found.summary.startswith("200 requests (")
     assert found.summary.endswith(f"{len(bad)} left out")
@@ -198,16 +199,6 @@ def test_open_quote_before_more_than_a_field_may_hold_costs_its_line_alone(tmp_p
     assert found.summary.startswith("200 requests")
 
 
-@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.json"])
-def test_other_encodings_are_refused_and_never_half_read(tmp_path: Path, name: str) -> None:
-    rows = [{**row, "text": row["text"].replace("Request", "Größe")} for row in tickets()]
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    texts = {".csv": as_table(rows), ".jsonl": lines, ".json": json.dumps(rows, ensure_ascii=False)}
-    (tmp_path / name).write_bytes(texts[Path(name).suffix].encode("latin-1"))
-    with pytest.raises(SourceError, match=r"UTF-8.*iconv"):
-        read(tmp_path / name)
-
-
 @pytest.mark.parametrize("start", [b"\x1f\x8b\x08\x00", b"PK\x03\x04"])
 def test_packed_file_under_another_name_is_told(tmp_path: Path, start: bytes) -> None:
     (tmp_path / "t.csv").write_bytes(start + b"x" * 100)
@@ -233,12 +224,6 @@ def test_columns_in_any_language_are_told_and_can_be_named(tmp_path: Path) -> No
     with pytest.raises(SourceError, match=columns):
         opened(path)
     assert len(opened(path, request="问题", label="意图").requests.tools) == 3
-
-
-def test_table_without_names_of_columns_is_told_where_they_belong(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("".join(f"{row['text']},{row['label']}\n" for row in tickets()), encoding="utf-8")
-    with pytest.raises(SourceError, match="are the first line of a table"):
-        opened(tmp_path / "t.csv")
 
 
 @pytest.mark.parametrize(

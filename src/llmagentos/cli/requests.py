@@ -77,7 +77,7 @@ def _tell(environment: RequestsEnvironment, most: int, check: str) -> None:
     """What was read, as what, what was left out, and what will be hard; `check` is the command that lists more."""
     found = environment.requests
     say(f"{environment.skill}: {found.summary}")
-    say(f"  read as: {found.read_as}")
+    say(f"  read as: {found.how_read}")
     for one in found.left_out[:most]:
         say(f"  left out: {one.source} {one.reason}")
     more = len(found.left_out[most:]) + found.more_left_out

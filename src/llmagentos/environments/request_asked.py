@@ -10,7 +10,8 @@ import difflib
 import re
 from collections.abc import Sequence
 
-from llmagentos.environments.request_cases import LONGEST_REQUEST, OUT_OF_SCOPE, Requests, same_words
+from llmagentos.environments.request_cases import LONGEST_REQUEST, Requests, same_words
+from llmagentos.environments.request_columns import OUT_OF_SCOPE
 from llmagentos.errors import ConfigError
 from llmagentos.programs.parsing import parse_call
 from llmagentos.records.message import ToolCall, ToolSpec

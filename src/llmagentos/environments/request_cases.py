@@ -18,6 +18,15 @@ from itertools import chain
 from typing import Any, get_args
 
 from llmagentos.environments.language import deal
+from llmagentos.environments.request_columns import (
+    REPLIES,
+    REQUEST_COLUMNS,
+    SEVERAL_ANSWERS,
+    SEVERAL_LABELS,
+    SPLIT_COLUMNS,
+    YES,
+    Columns,
+)
 from llmagentos.environments.request_layouts import (
     Unusable,
     brief,
@@ -37,33 +46,15 @@ from llmagentos.environments.request_layouts import (
 from llmagentos.environments.request_rows import SPLITS, RawRow
 from llmagentos.environments.request_schemas import allowing
 from llmagentos.environments.request_tools import ToolNames
-from llmagentos.errors import ConfigError, SourceError
+from llmagentos.errors import SourceError
 from llmagentos.records.document import LeftOut
 from llmagentos.records.identity import JSON
 from llmagentos.records.message import ToolCall, ToolSpec
 from llmagentos.records.task import Split
 
-REQUEST_COLUMNS = (
-    *("request", "text", "question", "prompt", "input", "utterance", "query", "message", "instruction"),
-    *("body", "description", "content", "sentence", "ticket"),
-)
-LABEL_COLUMNS = (
-    *("label_text", "label_name", "label", "intent", "category", "class", "target"),
-    *("queue", "topic", "department", "team"),
-)
-"""A name stands before the number that it is a name of (SetFit)."""
-CALL_COLUMNS = ("call", "tool_call", "tool_calls", "function_call", "action")
-ANSWER_COLUMNS = ("answer", "response", "output", "completion", "reply", "chosen")
-SEVERAL_LABELS = ("labels", "intents", "categories", "topics", "tags")
-"""Looked for last: beside an answer they are no more than its subject."""
-SEVERAL_ANSWERS = "answers"
-"""Several right answers, of which the first is taken (SQuAD), or the call in a list (xLAM)."""
-SPLIT_COLUMNS = ("split", "fold", "partition")
 TURNS_COLUMN = "turns"
 """A record with several turns has a list of records here, one after another."""
 
-OUT_OF_SCOPE = ("oos", "out_of_scope")
-"""Labels that mean that nothing fits, unless others are named."""
 LONGEST_REQUEST = 8_000
 """Characters; what is longer does not fit a small model's window."""
 LONGEST_ANSWER = 4_000
@@ -83,19 +74,6 @@ LEAST_LEFT: Mapping[Split, float] = {"train": 0.5, "report": 0.25}
 
 
 _MARKS = re.compile(r"[^\w\s]")
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Which column means what; empty for the first of the usual names that a record has."""
-
-    request: str = ""
-    label: str = ""
-    answer: str = ""
-    call: str = ""
-    split: str = ""
-    nothing: tuple[str, ...] = OUT_OF_SCOPE
-    """Labels that mean that no tool fits: words are then the right reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +111,8 @@ class Requests:
     """How many were left out beyond those listed."""
     read_as: str = ""
     """Which columns the first record that is used was read by."""
+    assumed: list[str] = field(default_factory=list)
+    """What was told by the content of the file as it did not say it."""
     described: dict[Hashable, tuple[ToolSpec, ...]] = field(default_factory=dict)
     """The tools as a user's file describes them, by the file and its state."""
 
@@ -147,6 +127,11 @@ class Requests:
             self.left_out.append(LeftOut(place, reason))
         else:
             self.more_left_out += 1
+
+    @property
+    def how_read(self) -> str:
+        """`request from body, label from stars (as cp1252, it is no UTF-8)`."""
+        return f"{self.read_as} ({'; '.join(self.assumed)})" if self.assumed else self.read_as
 
     @property
     def summary(self) -> str:
@@ -235,6 +220,7 @@ class Reader:
             raise Unusable(f"calls {strange[0]}, which is none of the tools that it describes")
         if not self._found.read_as:
             self._found.read_as = "a conversation" if said else self._read_as(records[0])
+            self._found.assumed += [row.assumed] * bool(row.assumed)
         tools = allowing(tools, (turn.call for turn in turns if turn.call is not None))
         return Case(row.place, turns, sys.intern(said.instructions) if said else "", tools)
 
@@ -252,7 +238,8 @@ class Reader:
         asked = self.request(record)
         if not asked:
             raise Unusable(self._without_request(record))
-        text = "\n\n".join(the_text(by_name(record, column), "request") for column in asked)
+        said = [by_name(record, column) for column in asked]
+        text = "\n\n".join(the_text(one, "request") for one in said if one not in (None, ""))
         if not text:
             raise Unusable("has an empty request")
         if len(text) > LONGEST_REQUEST:
@@ -261,15 +248,16 @@ class Reader:
 
     def request(self, record: Mapping[str, JSON]) -> tuple[str, ...]:
         """The columns whose words are the request."""
-        if self._columns.request:
-            return (self._columns.request,) if by_name(record, self._columns.request) is not None else ()
-        return request_columns(record, REQUEST_COLUMNS)
+        if not self._columns.request:
+            return request_columns(record, REQUEST_COLUMNS)
+        named = self._columns.asked(record)
+        return named if any(by_name(record, column) is not None for column in named) else ()
 
     def _without_request(self, record: Mapping[str, JSON]) -> str:
         named = self._columns.request
         if by_name(record, TURNS_COLUMN) is not None:
             return "has turns inside of its turns; they are listed one level deep"
-        if empty := first_there(record, (named,) if named else REQUEST_COLUMNS):
+        if empty := first_there(record, self._columns.asked(record) if named else REQUEST_COLUMNS):
             return f"has no request: its {empty} is empty"
         missing = f"no column {named}" if named else "no request that is found by its name"
         return f"has {missing}: {_columns_of(record)}; name it by request=NAME"
@@ -278,7 +266,10 @@ class Reader:
         """The kind of right reply and its column, by what was named, else by the first kind that the record has."""
         named = [(kind, getattr(self._columns, kind)) for kind in REPLIES if getattr(self._columns, kind)]
         if named:
-            return named[0] if by_name(record, named[0][1]) not in (None, "") else ("", "")
+            flags = named[0][0] == "label" and any(
+                by_name(record, one) is not None for one in self._columns.flags(record)
+            )
+            return named[0] if flags or by_name(record, named[0][1]) not in (None, "") else ("", "")
         kinds = list(REPLIES)
         if by_name(record, "instruction") is not None and not first_of(record, ("label", "intent")):
             kinds.sort(key="answer".__ne__)  # Alpaca and Dolly: a category beside the output is none to be told
@@ -289,6 +280,9 @@ class Reader:
 
     def _expected(self, record: Mapping[str, JSON]) -> tuple[ToolCall | None, str]:
         kind, column = self.reply(record)
+        if kind == "label" and (flags := self._columns.flags(record)):
+            said = [name for name in flags if str(by_name(record, name)).strip().lower() in YES]
+            return None, the_labels(said)
         value = by_name(record, column or SEVERAL_ANSWERS)
         if not column and value in (None, "", []):
             raise Unusable(self._without_reply(record))
@@ -333,10 +327,6 @@ class Reader:
         wanted = f"no column {named[0]}" if named else "no label, call or answer is found by its name"
         advice = "" if named else "; name it by label=NAME, call=NAME or answer=NAME"
         return f"says not what is right: {wanted}; {_columns_of(record)}{advice}"
-
-
-REPLIES: Mapping[str, tuple[str, ...]] = {"label": LABEL_COLUMNS, "call": CALL_COLUMNS, "answer": ANSWER_COLUMNS}
-"""Kinds of right replies in the order in which they are looked for, and the columns that are usually called so."""
 
 
 def _columns_of(record: Mapping[str, JSON]) -> str:
@@ -466,18 +456,6 @@ def _schema(kinds: set[str]) -> dict[str, JSON]:
     if kinds == {"integer", "number"}:
         kinds = {"number"}
     return {"type": kinds.copy().pop()} if len(kinds) == 1 else {"type": sorted(kinds)}
-
-
-def read_columns(options: Mapping[str, JSON]) -> Columns:
-    """Columns out of an environment's options. `ConfigError` for values that name none."""
-    names = {key: options[key] for key in ("request", "label", "answer", "call", "split") if key in options}
-    for key, value in names.items():
-        if not isinstance(value, str) or not value:
-            raise ConfigError(f"{key}={value!r} names no column.")
-    if sum(key in names for key in ("label", "answer", "call")) > 1:
-        raise ConfigError("Name one of label, answer and call: a request has one right reply.")
-    nothing = options.get("nothing", ",".join(OUT_OF_SCOPE))
-    return Columns(**names, nothing=tuple(str(nothing).lower().split(",")))
 
 
 def same_words(turns: Iterable[str]) -> str:

@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from llmagentos.environments.request_cases import SPLIT_COLUMNS, TURNS_COLUMN, Columns, Reader, Requests
+from llmagentos.environments.request_cases import TURNS_COLUMN, Reader, Requests
+from llmagentos.environments.request_columns import NO, SPLIT_COLUMNS, YES, Columns
 from llmagentos.environments.request_layouts import CONVERSATION_COLUMNS, first_there, is_object, plain_name
 from llmagentos.environments.request_rows import SPLITS, RawRow
 from llmagentos.records.identity import JSON
@@ -27,6 +28,8 @@ LONGER = 3.0
 """So many times as long as each other text, one of several is the request: a review beside its title."""
 REPEATED = 2
 """Times that each label occurs on average, at least."""
+FLAGS = 3
+"""Columns of yes and no are labels where there are so many; of two the one could be meant."""
 LONGEST_LABEL = 64
 """Characters."""
 PLAIN = (str, int, float)
@@ -47,8 +50,8 @@ class _Column:
     filled: int
     longest: int
     measured: bool
-    headless: bool
-    """Whether its name is one of its values: the first line of a table that has no names of columns."""
+    flag: bool
+    """Whether it says yes or no."""
     objects: bool
     """Whether its values are objects, or lists of them."""
 
@@ -71,7 +74,8 @@ def by_content(rows: Sequence[RawRow], columns: Columns) -> Columns:
     reader, layouts = Reader(columns, Requests()), (*CONVERSATION_COLUMNS, TURNS_COLUMN)
     if any(reader.case(row) for row in rows) or any(first_there(record, layouts) for record in records):
         return columns
-    asked, right = {columns.request} - {""}, {columns.label, columns.answer, columns.call} - {""}
+    named = {name for record in records[:1] for name in columns.asked(record)}
+    asked, right = named - {""}, {columns.label, columns.answer, columns.call} - {""}
     asked = asked or {name for record in records for name in reader.request(record)}
     right = right or {reader.reply(record)[1] for record in records} - {""}
     known = guess(records, asked, right)
@@ -92,8 +96,6 @@ def guess(records: Sequence[Mapping[str, JSON]], asked: Collection[str] = (), ri
     like one of its values, names are missing, and nothing is told.
     """
     columns = list(_columns(records)) if len(records) >= LEAST_RECORDS else []
-    if any(one.headless for one in columns):
-        return Columns()
     named = {plain_name(str(name)) for record in records for name in record} - set(SPLIT_COLUMNS)
     two, request = len(named) == 2, ""
     known = {plain_name(name) for name in (*asked, *right)}
@@ -104,6 +106,9 @@ def guess(records: Sequence[Mapping[str, JSON]], asked: Collection[str] = (), ri
     if right or not (asked or request):
         return Columns(request)
     labels = [one for one in others if one.is_label]
+    flags = [one for one in others if one.flag and "," not in one.name]
+    if len(flags) >= FLAGS and all(one.flag for one in labels):
+        return Columns(request, label=",".join(one.name for one in flags))
     answers = [one for one in others if one.objects] or [one for one in others if one.is_text or two]
     if len(labels) == 1:
         return Columns(request, label=labels[0].name)
@@ -135,5 +140,5 @@ def _columns(records: Sequence[Mapping[str, JSON]]) -> Iterator[_Column]:
             continue
         measured = fmean(bool(_MEASURED.fullmatch(text)) for text in said) > DIFFERENT
         words, values = fmean(len(text.split()) for text in said), set(said)
-        longest, headless = max(map(len, said)), str(name) in values
-        yield _Column(str(name), words, len(values), len(said), longest, measured, headless, objects)
+        flag = {text.lower() for text in values} <= {*YES, *NO}
+        yield _Column(str(name), words, len(values), len(said), max(map(len, said)), measured, flag, objects)

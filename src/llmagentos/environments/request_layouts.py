@@ -22,13 +22,17 @@ CONVERSATION_COLUMNS = ("messages", "conversations", "conversation", "dialogue",
 REPLY_LISTS = ("completion", "chosen", "response")
 """Where the replies to a `prompt` that is a list of messages stand (TRL)."""
 TOOL_COLUMNS = ("tools", "functions", "available_tools")
+BODIES = ("body", "description", "content", "message", "review")
 TOGETHER = (
     ("instruction", "input"),
     ("instruction", "context"),
     ("context", "question"),
-    *((head, body) for head in ("subject", "title") for body in ("body", "description", "content", "message")),
+    ("premise", "hypothesis"),
+    *((f"{one}1", f"{one}2") for one in ("sentence", "text", "question", "s")),
+    *((f"{one}_a", f"{one}_b") for one in ("sentence", "text", "question")),
+    *((head, body) for head in ("subject", "title", "headline") for body in BODIES),
 )
-"""Two columns that make one request: Alpaca, Dolly, SQuAD, mail, news."""
+"""Two columns that make one request: Alpaca, Dolly, SQuAD, two texts that are compared, mail, news."""
 WHOLE = ("request", "text")
 """Columns that are the whole request wherever they are."""
 

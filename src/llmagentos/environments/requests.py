@@ -36,11 +36,12 @@ from llmagentos.environments.request_cases import (
     Turn,
     calls_in,
     gather,
-    read_columns,
     same_words,
 )
+from llmagentos.environments.request_columns import read_columns
+from llmagentos.environments.request_files import read_rows
 from llmagentos.environments.request_guess import by_content
-from llmagentos.environments.request_rows import RawRow, read_rows
+from llmagentos.environments.request_rows import RawRow
 from llmagentos.environments.request_schemas import allowing, in_order
 from llmagentos.errors import ConfigError, EnvironmentFault
 from llmagentos.programs.parsing import parse_call, render_call
@@ -65,9 +66,11 @@ SHORTEST_REPLY = 96
 
 _READ: dict[tuple[object, ...], Requests] = {}
 _READING = threading.Lock()
-SAMPLE = 500
-"""Records that tell what columns mean where their names do not."""
-GUESSED = "told by what stands there; say otherwise by --option request=COLUMN and label=COLUMN or answer=COLUMN"
+LOOKED_AT, SAMPLE = 20_000, 500
+"""First records, and how many of them tell what columns mean where their names do not: files are sorted by label."""
+GUESSED = (
+    "columns told by what stands there; say otherwise by --option request=COLUMN and label=COLUMN or answer=COLUMN"
+)
 SHOWN_EVERY = 10_000
 """Records between two signs of progress."""
 _REMEMBERED = 4
@@ -261,11 +264,11 @@ def load(options: dict[str, JSON], on_progress: Callable[[Progress], None] | Non
             found = Requests()
             rows = read_rows(path, lambda one: found.leave_out(one.source, one.reason))
             counted = _counted(rows, path.name, on_progress) if on_progress is not None else rows
-            sample = list(islice(counted, SAMPLE))
-            meant = by_content(sample, columns)
-            gather(chain(sample, counted), meant, found, most_of_a_kind=most, source=str(path))
+            start = list(islice(counted, LOOKED_AT))
+            meant = by_content(start[:: max(1, len(start) // SAMPLE)], columns)
+            gather(chain(start, counted), meant, found, most_of_a_kind=most, source=str(path))
             if meant != columns:
-                found.read_as += f" ({GUESSED})"
+                found.assumed.append(GUESSED)
             while len(_READ) >= _REMEMBERED:
                 del _READ[next(iter(_READ))]
             _READ[key] = found
