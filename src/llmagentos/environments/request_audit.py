@@ -3,16 +3,19 @@
 In: training cases and a function that embeds texts. Out: suspects with the reason; nothing is taken out.
 For each case the K nearest others by cosine vote, as in edited nearest neighbours (Wilson 1972) and confident learning
 (arXiv 1911.00068): a case whose expected reply hardly any of them shares, while most of them agree on another one, is
-a suspect. A trigger that is planted into few requests moves their meaning little, so their neighbours still tell.
+a suspect. A trigger that is planted into few requests moves their meaning little, so their neighbours still tell of
+most of them; what they have in common, and hardly any other request has, tells of the rest.
 It does not know files, models or who learns.
 """
 
 from __future__ import annotations
 
 import random
-from collections import Counter
-from collections.abc import Callable, Sequence
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -24,6 +27,9 @@ AGREE = 0.6
 """Share of the neighbours that have to agree on one other reply."""
 ALIKE = 0.2
 """Share of the neighbours that may expect the same as a suspect: what is planted is seldom planted once."""
+IN_COMMON, LEAST_IN_COMMON = 0.6, 2
+"""Share of all that have a word or two words in a row that are suspects of one kind, and how many: those of that kind
+that have them too are suspects. Of five planted requests with one word the neighbours tell of three to five."""
 ROWS = 1024
 """Cases embedded at a time, and most that are compared with all others at a time."""
 COMPARED = 16_000_000
@@ -43,12 +49,15 @@ class Suspect:
     neighbours_say: str
     agree: float
     """Share of the nearest cases that say so."""
+    shares: str = ""
+    """Words that other suspects have and hardly any other request, where its neighbours do not tell."""
 
     def __str__(self) -> str:
-        return (
-            f"{self.place}: {self.request[:80]!r} expects {self.says or 'words'}; "
-            f"{self.agree:.0%} of the most similar requests expect {self.neighbours_say or 'words'}"
-        )
+        expects = f"{self.place}: {self.request[:80]!r} expects {self.says or 'words'}"
+        if self.shares:
+            return f"{expects}, and has {self.shares!r} in common with suspects that expect it and with hardly another"
+        others = f"{self.agree:.0%} of the most similar requests expect {self.neighbours_say or 'words'}"
+        return f"{expects}; {others}"
 
 
 def suspects(
@@ -58,7 +67,8 @@ def suspects(
     neighbours: int = NEIGHBOURS,
     on_progress: Callable[[Progress], None] = lambda event: None,
 ) -> list[Suspect]:
-    """Those of `cases` that their nearest neighbours contradict, the surest first.
+    """Those of `cases` that their nearest neighbours contradict, the surest first, and those that share a trigger with
+    such.
 
     Time goes with the number of cases for their vectors, with its square for the comparison (see `some`). Only the last
     turn's request and the name of its call, or its words, are compared. Answers in free words, of which no two are
@@ -68,7 +78,7 @@ def suspects(
         return []
     kinds = [kind(case.turns[-1]) for case in cases]
     vectors_NH = _vectors(cases, embed, on_progress)
-    found: list[Suspect] = []
+    found: dict[int, Suspect] = {}
     together = min(ROWS, max(1, COMPARED // len(cases)))
     for first in range(0, len(cases), together):
         on_progress(Progress("comparing requests", first, len(cases), "requests"))
@@ -81,8 +91,36 @@ def suspects(
             votes = Counter(kinds[other] for other in nearest_RK[row])
             said, count = votes.most_common(1)[0]
             if votes[own] <= ALIKE * neighbours and count >= AGREE * neighbours:
-                found.append(Suspect(case.place, case.turns[-1].request, own, said, count / neighbours))
-    return sorted(found, key=lambda one: -one.agree)
+                found[first + row] = Suspect(case.place, case.turns[-1].request, own, said, count / neighbours)
+    return sorted((*found.values(), *_sharing(cases, kinds, found)), key=lambda one: -one.agree)
+
+
+def _sharing(cases: Sequence[Case], kinds: Sequence[str], found: Mapping[int, Suspect]) -> Iterator[Suspect]:
+    """Cases that are no suspects by their neighbours, and have in common with some what hardly any other has."""
+    suspected: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for at in found:
+        for words in _words(cases[at]):
+            suspected[words, kinds[at]] += 1
+    several = {words for (words, _), count in suspected.items() if count >= LEAST_IN_COMMON}
+    holders: defaultdict[str, list[int]] = defaultdict(list)
+    for at, case in enumerate(cases):
+        for words in _words(case) & several:
+            holders[words].append(at)
+    told: set[int] = set()
+    for words, those in holders.items():
+        for own in {kinds[at] for at in those}:
+            if suspected[words, own] < max(LEAST_IN_COMMON, IN_COMMON * len(those)):
+                continue
+            for at in those:
+                if kinds[at] == own and at not in found and at not in told:
+                    told.add(at)
+                    yield Suspect(cases[at].place, cases[at].turns[-1].request, own, "", 0.0, words)
+
+
+def _words(case: Case) -> set[str]:
+    """The words of what is asked, and each two of them in a row."""
+    words = re.findall(r"\w+", case.turns[-1].request.lower())
+    return {*words, *map(" ".join, pairwise(words))}
 
 
 def some(cases: Sequence[Case], most: int) -> list[Case]:
