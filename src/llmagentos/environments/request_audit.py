@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -39,6 +39,20 @@ Embed = Callable[[Sequence[str]], Sequence[Sequence[float]]]
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """Why one of several requests is a suspect."""
+
+    at: int
+    """Its place among them."""
+    others_say: str = ""
+    """What most of the nearest requests expect."""
+    agree: float = 0.0
+    """Share of them that do, in [0, 1]."""
+    shares: str = ""
+    """Words that other suspects have and hardly any other request, where its neighbours do not tell."""
+
+
+@dataclass(frozen=True, slots=True)
 class Suspect:
     """One case that its neighbours contradict."""
 
@@ -50,7 +64,7 @@ class Suspect:
     agree: float
     """Share of the nearest cases that say so."""
     shares: str = ""
-    """Words that other suspects have and hardly any other request, where its neighbours do not tell."""
+    """As in `Doubt`."""
 
     def __str__(self) -> str:
         expects = f"{self.place}: {self.request[:80]!r} expects {self.says or 'words'}"
@@ -76,50 +90,64 @@ def suspects(
     """
     if len(cases) <= neighbours:
         return []
-    kinds = [kind(case.turns[-1]) for case in cases]
     vectors_NH = _vectors(cases, embed, on_progress)
-    found: dict[int, Suspect] = {}
-    together = min(ROWS, max(1, COMPARED // len(cases)))
-    for first in range(0, len(cases), together):
-        on_progress(Progress("comparing requests", first, len(cases), "requests"))
+    requests = [case.turns[-1].request for case in cases]
+    kinds = [kind(case.turns[-1]) for case in cases]
+    doubts = doubtful(requests, kinds, vectors_NH, neighbours=neighbours, on_progress=on_progress)
+    return [
+        Suspect(cases[one.at].place, requests[one.at], kinds[one.at], one.others_say, one.agree, one.shares)
+        for one in doubts
+    ]
+
+
+def doubtful(
+    requests: Sequence[str],
+    kinds: Sequence[str],
+    vectors_NH: np.ndarray,
+    *,
+    neighbours: int = NEIGHBOURS,
+    on_progress: Callable[[Progress], None] = lambda event: None,
+) -> list[Doubt]:
+    """The same of requests, what each expects, and their vectors; which of them, and why."""
+    if len(requests) <= neighbours:
+        return []
+    vectors_NH = vectors_NH / np.maximum(np.linalg.norm(vectors_NH, axis=1, keepdims=True), 1e-9)
+    found: dict[int, Doubt] = {}
+    together = min(ROWS, max(1, COMPARED // len(requests)))
+    for first in range(0, len(requests), together):
+        on_progress(Progress("comparing requests", first, len(requests), "requests"))
         near_RN = vectors_NH[first : first + together] @ vectors_NH.T
         rows = range(len(near_RN))
         near_RN[rows, range(first, first + len(rows))] = -np.inf
         nearest_RK = np.argpartition(-near_RN, neighbours - 1, axis=1)[:, :neighbours]
         for row in rows:
-            case, own = cases[first + row], kinds[first + row]
             votes = Counter(kinds[other] for other in nearest_RK[row])
             said, count = votes.most_common(1)[0]
-            if votes[own] <= ALIKE * neighbours and count >= AGREE * neighbours:
-                found[first + row] = Suspect(case.place, case.turns[-1].request, own, said, count / neighbours)
-    return sorted((*found.values(), *_sharing(cases, kinds, found)), key=lambda one: -one.agree)
+            if votes[kinds[first + row]] <= ALIKE * neighbours and count >= AGREE * neighbours:
+                found[first + row] = Doubt(first + row, said, count / neighbours)
+    return sorted((*found.values(), *_sharing(requests, kinds, found)), key=lambda one: -one.agree)
 
 
-def _sharing(cases: Sequence[Case], kinds: Sequence[str], found: Mapping[int, Suspect]) -> Iterator[Suspect]:
-    """Cases that are no suspects by their neighbours, and have in common with some what hardly any other has."""
-    suspected: defaultdict[tuple[str, str], int] = defaultdict(int)
-    for at in found:
-        for words in _words(cases[at]):
-            suspected[words, kinds[at]] += 1
+def _sharing(requests: Sequence[str], kinds: Sequence[str], found: Collection[int]) -> Iterator[Doubt]:
+    """Requests that are no suspects by their neighbours, and have in common with some what hardly any other has."""
+    suspected = Counter((words, kinds[at]) for at in found for words in _words(requests[at]))
     several = {words for (words, _), count in suspected.items() if count >= LEAST_IN_COMMON}
     holders: defaultdict[str, list[int]] = defaultdict(list)
-    for at, case in enumerate(cases):
-        for words in _words(case) & several:
+    for at, request in enumerate(requests):
+        for words in _words(request) & several:
             holders[words].append(at)
-    told: set[int] = set()
+    told = set(found)
     for words, those in holders.items():
         for own in {kinds[at] for at in those}:
-            if suspected[words, own] < max(LEAST_IN_COMMON, IN_COMMON * len(those)):
-                continue
-            for at in those:
-                if kinds[at] == own and at not in found and at not in told:
-                    told.add(at)
-                    yield Suspect(cases[at].place, cases[at].turns[-1].request, own, "", 0.0, words)
+            if suspected[words, own] >= max(LEAST_IN_COMMON, IN_COMMON * len(those)):
+                others = [at for at in those if kinds[at] == own and at not in told]
+                told.update(others)
+                yield from (Doubt(at, shares=words) for at in others)
 
 
-def _words(case: Case) -> set[str]:
-    """The words of what is asked, and each two of them in a row."""
-    words = re.findall(r"\w+", case.turns[-1].request.lower())
+def _words(request: str) -> set[str]:
+    """The words of a request, and each two of them in a row."""
+    words = re.findall(r"\w+", request.lower())
     return {*words, *map(" ".join, pairwise(words))}
 
 
@@ -131,13 +159,12 @@ def some(cases: Sequence[Case], most: int) -> list[Case]:
 
 
 def _vectors(cases: Sequence[Case], embed: Embed, show: Callable[[Progress], None]) -> np.ndarray:
-    """Unit vectors [N, H] of the last requests."""
+    """Vectors [N, H] of the last requests."""
     parts: list[np.ndarray] = []
     for first in range(0, len(cases), ROWS):
         show(Progress("reading what requests mean", first, len(cases), "requests"))
         texts = [case.turns[-1].request for case in cases[first : first + ROWS]]
-        part_RH = np.asarray(embed(texts), dtype=np.float32)
-        parts.append(part_RH / np.maximum(np.linalg.norm(part_RH, axis=1, keepdims=True), 1e-9))
+        parts.append(np.asarray(embed(texts), dtype=np.float32))
     return np.concatenate(parts)
 
 

@@ -16,6 +16,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from llmagentos.environments.request_audit import doubtful
 from llmagentos.errors import LLMAgentOSError
 from llmagentos.kernel.rollouts import Policy, Rollouts
 from llmagentos.learning.worked import same_prompt
@@ -126,12 +129,25 @@ def remember(
         say(f"requests are not compared with those that are known: {problem}")
         return None
     replies = [reply for _, reply in (*shown, *corrected)]
+    learned = [one for one, apart in zip(shown, held, strict=True) if not apart]
+    _tell_doubts(learned, np.asarray(vectors[: len(learned)], dtype=np.float32), say)
     made = Prototypes.of(vectors[: len(shown)], replies[: len(shown)], classifiers.name, WEIGHT, held)
     commonest = Counter(replies[: len(shown)]).most_common(1)[0][1] / len(shown)
     if made.found < commonest + FOUND * (1 - commonest):
         return None
     made = replace(made, note=note)
     return made.besides(vectors[len(shown) :], replies[len(shown) :]) if corrected else made
+
+
+def _tell_doubts(learned: Sequence[tuple[str, str]], vectors_NH: np.ndarray, say: Callable[[str], Any]) -> None:
+    """Say how many of the requests that are learned from look mislabelled or planted: they are learned nevertheless."""
+    doubts = doubtful([request for request, _ in learned], [reply for _, reply in learned], vectors_NH)
+    if doubts:
+        request, reply = learned[doubts[0].at]
+        say(
+            f"{len(doubts):,} of {len(learned):,} requests that are learned look mislabelled or planted, such as "
+            f"{request[:60]!r} with {reply[:60]}; a file's are listed by: llmagentos data check FILE"
+        )
 
 
 def _different(shown: Sequence[tuple[str, str]]) -> int:
