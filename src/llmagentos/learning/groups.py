@@ -45,6 +45,11 @@ HOPE = 0.25
 hardly ever see one."""
 BEST = ("best_by_chance", "best_alone")
 """Under which a run keeps how often each was the best."""
+SCOUTED = "scouted"
+"""Under which a run keeps how many tasks chance alone won in the last step (`scouting`)."""
+FEWER = 4
+"""Times fewer tasks that the agent plays itself in a step after one in which chance won some: it costs a model's time
+and wins less."""
 ENDED = ("finished", "truncated")
 """Outcomes of runs whose reward is known: an environment that raises takes the rest of it along."""
 
@@ -182,8 +187,10 @@ def practise(run: LearningRun, context: LearningContext, settings: GroupSettings
     """A step's runs and what the plain ones measure."""
     again = mixed_tasks(run)
     again = random.Random(run.seed(6)).sample(again, min(len(again), int(settings.repeat * settings.tasks)))
+    tasks = max(1, settings.tasks // FEWER) if run.extra.get(SCOUTED) else settings.tasks
+    again = again[: tasks // 2]
     asked = Practice(
-        settings.tasks,
+        tasks,
         settings.samples,
         run.seed(),
         settings.temperature,

@@ -29,6 +29,7 @@ from torch import Tensor
 from llmagentos.learning.context import Learning, LearningContext
 from llmagentos.learning.groups import GroupSettings, Played, best_of, by_chance, learn_in_groups, replayed, with_replay
 from llmagentos.learning.run import LearningRun
+from llmagentos.learning.scouting import scout
 from llmagentos.learning.trainer import AdapterSettings, TrainingSequence, from_transcript
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.records.episode import Episode
@@ -47,6 +48,8 @@ class RejectionSamplingSettings(GroupSettings):
 
     adapter: AdapterSettings = field(default_factory=lambda: AdapterSettings(learning_rate=8e-4))
     explore: float = 0.5
+    scouted: int = 16
+    """Tasks a step that chance wins alone while own runs hardly ever win, none for 0 (see `scouting`)."""
     winners: int = 2
     """Most runs of a group that are imitated."""
     batch: int = 8
@@ -76,10 +79,12 @@ class RejectionSampling:
     def _update(self, run: LearningRun, context: LearningContext, played: Played) -> dict[str, float]:
         settings, groups = self.settings, played.groups + played.hinted
         won = [(str(group[0].task.seed), winners(group, settings.winners)) for group in groups]
+        scouted = scout(run, context, settings.scouted, played.groups)
+        won += [(str(group[0].task.seed), winners(group, 1)) for group in scouted]
         fresh = [one for _, runs in won for one in runs]
         if not fresh:
             return {}
-        metrics = {"winners": float(len(fresh))}
+        metrics = {"winners": float(len(fresh)), **({"scouted": float(len(scouted))} if scouted else {})}
         if WON not in run.extra and not any(map(by_chance, fresh)):
             self._imitate(run, context, [from_transcript(one.transcript) for one in fresh], mean_loss, metrics)
             return metrics

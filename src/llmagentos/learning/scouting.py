@@ -1,0 +1,66 @@
+"""Scouting: runs that chance plays alone while the agent hardly ever wins; they need no model and cost next to nothing.
+
+In: a step's own runs and settings. Out: groups of runs of other tasks in which some were rewarded more than others.
+A uniformly random policy is the oldest explorer (Sutton and Barto 2018, section 2.2 with epsilon = 1). A model that has
+learned nothing is no better one and takes its time: of a text adventure of a dozen turns chance won 4.7 runs a second,
+the untrained agent with chance at every other turn 0.2. The shortest of what was won says most about how it is won, and
+costs least to learn.
+It does not know what is learned from it.
+"""
+
+from __future__ import annotations
+
+from statistics import fmean
+
+from llmagentos.learning.context import LearningContext, Practice
+from llmagentos.learning.groups import SCOUTED, best_of, by_chance, ended
+from llmagentos.learning.run import LearningRun
+from llmagentos.learning.watch import is_mixed
+from llmagentos.programs.countable import said_under
+from llmagentos.records.calls import Exploration
+from llmagentos.records.episode import Episode
+
+IN_VAIN = "scouted_in_vain"
+"""Under which a run keeps in how many steps in a row scouts found nothing."""
+TASKS, SAMPLES, ROUNDS = 8, 16, 8
+"""Tasks of a round, runs of each, and rounds of a step at most."""
+LONGEST = 0.05
+"""Share of all minutes after which no other round of a step begins: the environment may be what is slow."""
+MOST_IN_VAIN = 2
+"""Steps without anything found after which there are no more scouts."""
+SELDOM = 0.25
+"""Share of own runs that succeed below which scouts are sent."""
+CHOICE = 2
+"""So many times more tasks than are kept are won before a step's scouts return."""
+
+
+def scout(run: LearningRun, context: LearningContext, tasks: int, own: list[list[Episode]]) -> list[list[Episode]]:
+    """Mixed groups of runs that chance played alone, of at most `tasks` tasks, those that are won in the shortest way;
+    none where the agent's `own` runs of this step win often enough, or where replies cannot be counted."""
+    run.extra[SCOUTED] = 0
+    if not tasks or not _seldom_won(own) or int(run.extra.get(IN_VAIN, 0)) >= MOST_IN_VAIN:
+        return []
+    adapter, found, began = run.trainer.snapshot(), list[list[Episode]](), context.clock()
+    for number in range(ROUNDS):
+        asked = Practice(TASKS, SAMPLES, run.seed(9, number), explore=Exploration(1.0))
+        found += filter(is_mixed, ended(context.practice(adapter, asked)))
+        if len(found) >= CHOICE * tasks or context.clock() - began > LONGEST * context.minutes * 60:
+            break
+    run.extra[IN_VAIN] = 0 if found else int(run.extra.get(IN_VAIN, 0)) + 1
+    run.extra[SCOUTED] = len(found)
+    return sorted(found, key=_shortest)[:tasks]
+
+
+def _shortest(group: list[Episode]) -> int:
+    """Tokens of the shortest winner."""
+    return min(len(one.transcript.trainable) for one in best_of(group))
+
+
+def _seldom_won(own: list[list[Episode]]) -> bool:
+    """Whether the agent hardly ever wins, by the runs in which chance had no say if there are any, and whether all that
+    it could reply can be counted."""
+    runs = [episode for group in own for episode in group]
+    alone = [episode for episode in runs if not by_chance(episode)] or runs
+    held = [segment.grammar for episode in alone for segment in episode.transcript.segments if segment.grammar]
+    counted = bool(held) and all(map(said_under, held))
+    return counted and fmean(episode.success for episode in alone) < SELDOM

@@ -1,0 +1,122 @@
+"""While the agent hardly ever wins chance plays alone, where that can find something, and what it wins is learned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from learners import PROMPT, rejection_sampling
+
+from llmagentos.learning.context import Practice
+from llmagentos.learning.groups import FEWER
+from llmagentos.learning.language.rejection_sampling import WON
+from llmagentos.learning.scouting import LONGEST, MOST_IN_VAIN, ROUNDS, SAMPLES
+from llmagentos.models.adapters import FusedAdapter
+from llmagentos.records.calls import Exploration
+from llmagentos.records.episode import Episode
+from llmagentos.records.generation import Grammar
+from llmagentos.records.task import Task
+from llmagentos.records.transcript import Segment, Transcript
+
+ALONE = Exploration(1.0)
+
+
+class World:
+    """Runs of the agent that win now and then, and of chance, of which one of each task wins in so many replies."""
+
+    def __init__(
+        self, own_run: Callable[..., Episode], *, wins: int, replies: str, shortest: Callable[[int], int]
+    ) -> None:
+        self.own_run, self.wins, self.shortest = own_run, wins, shortest
+        self.grammar = Grammar("regex", replies)
+        self.asked: list[Practice] = []
+
+    def __call__(self, adapter: FusedAdapter, asked: Practice) -> list[list[Episode]]:
+        self.asked.append(asked)
+        groups = []
+        for number in range(asked.tasks):
+            task = Task("World-v0", asked.seed * 1000 + number)
+            if asked.explore == ALONE:
+                length = self.shortest(number)
+                runs = [
+                    self.run("demonstration", length, 1.0 if length and at == 1 else 0.0) for at in range(asked.samples)
+                ]
+            else:
+                runs = [self.run("sampled", 2, 1.0 if at < self.wins else 0.0) for at in range(asked.samples)]
+            groups.append([replace(one, task=task) for one in runs])
+        return groups
+
+    def run(self, origin: Any, replies: int, reward: float) -> Episode:
+        said = [Segment("prompt", PROMPT)]
+        for number in range(replies):
+            said += [Segment("environment", (7,))] * bool(number) + [Segment(origin, (10,), grammar=self.grammar)]
+        return replace(self.own_run(PROMPT, (10,), reward), transcript=Transcript("tiny", tuple(said)))
+
+    @property
+    def scouts(self) -> list[Practice]:
+        return [one for one in self.asked if one.explore == ALONE]
+
+
+def learned(workshop: Any, world: World, steps: int = 1, **settings: Any) -> tuple[Any, dict[str, Any]]:
+    learner = rejection_sampling(steps, hinted=0, tasks=8, samples=8, scouted=4, **settings)
+    context = workshop.context(practice=world)
+    events, _ = workshop.run(learner, context)
+    return events, context.checkpoint.load()["extra"]
+
+
+def test_what_chance_wins_alone_is_learned_the_shortest_first(workshop: Any, own_run: Callable[..., Episode]) -> None:
+    world = World(own_run, wins=1, replies="(a|b)", shortest=lambda number: 1 + number)
+    events, extra = learned(workshop, world)
+    assert [one.samples for one in world.scouts] == [SAMPLES]
+    assert events[0].metrics["scouted"] == 4, "of the eight tasks of a round that were all won"
+    seeds = {str(world.scouts[0].seed * 1000 + number) for number in range(4)}
+    assert seeds < set(extra[WON]), "those that are won in one to four replies"
+    lengths = sorted(len(extra[WON][seed][0][0]) for seed in seeds)
+    assert lengths == [len(PROMPT) + 2 * replies - 1 for replies in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize(("wins", "replies", "sent"), [(1, "(a|b)", 1), (2, "(a|b)", 0), (1, "[a-z]{9}", 0)])
+def test_scouts_are_sent_where_own_runs_seldom_win_and_replies_can_be_counted(
+    workshop: Any, own_run: Callable[..., Episode], wins: int, replies: str, sent: int
+) -> None:
+    world = World(own_run, wins=wins, replies=replies, shortest=lambda number: 1)
+    events, _ = learned(workshop, world)
+    assert len(world.scouts) == sent
+    assert ("scouted" in events[0].metrics) == bool(sent)
+
+
+def test_scouts_that_find_nothing_are_sent_twice_and_no_more(workshop: Any, own_run: Callable[..., Episode]) -> None:
+    world = World(own_run, wins=1, replies="(a|b)", shortest=lambda number: 0)
+    learned(workshop, world, steps=4)
+    assert len(world.scouts) == MOST_IN_VAIN * ROUNDS
+    assert len({one.seed for one in world.asked}) == len(world.asked)
+    assert {one.tasks for one in world.asked if one.explore != ALONE} == {8}
+
+
+def test_agent_plays_less_itself_as_long_as_scouts_find_something(
+    workshop: Any, own_run: Callable[..., Episode]
+) -> None:
+    world = World(own_run, wins=1, replies="(a|b)", shortest=lambda number: 1)
+    learned(workshop, world, steps=3)
+    assert [one.tasks for one in world.asked if one.explore != ALONE] == [8, 8 // FEWER, 8 // FEWER]
+    world = World(own_run, wins=1, replies="(a|b)", shortest=lambda number: 1)
+    learner = rejection_sampling(2, hinted=0, samples=8, scouted=0)
+    workshop.run(learner, workshop.context("none", practice=world))
+    assert not world.scouts
+
+
+def test_scouts_of_a_slow_environment_return_in_time(workshop: Any, own_run: Callable[..., Episode]) -> None:
+    now = [0.0]
+
+    class Slow(World):
+        def __call__(self, adapter: FusedAdapter, asked: Practice) -> list[list[Episode]]:
+            now[0] += 100
+            return super().__call__(adapter, asked)
+
+    world = Slow(own_run, wins=1, replies="(a|b)", shortest=lambda number: 0)
+    minutes = 250 / 60 / LONGEST
+    context = replace(workshop.context(practice=world), clock=lambda: now[0], minutes=minutes)
+    workshop.run(rejection_sampling(1, hinted=0, samples=8, scouted=4), context)
+    assert len(world.scouts) == 3
