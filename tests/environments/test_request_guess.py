@@ -150,8 +150,8 @@ def test_yes_and_no_of_several_columns_are_labels(tmp_path: Path) -> None:
     }
     named = load({"data": str(file), "label": "toxic, threat"})
     assert {turn.words for case in named.every for turn in case.turns} == {"[]", '["toxic"]'}
-    with pytest.raises(SourceError, match="no column rude,kind"):
-        load({"data": str(file), "label": "rude,kind"})
+    with pytest.raises(SourceError, match=r"No record has the column rude\. There are: text, toxic, insult, threat"):
+        load({"data": str(file), "label": "toxic,rude"})
 
 
 def test_file_that_is_sorted_by_its_label_is_told(tmp_path: Path) -> None:
@@ -170,6 +170,8 @@ def test_request_of_several_columns_is_named_with_commas(tmp_path: Path) -> None
     assert f"{title(1)}\n\n{text(1)}" in {case.turns[0].request for case in found.every}
     assert title(0) in {case.turns[0].request for case in found.every}
     assert found.read_as == "request from shop and wish, label from stars"
+    with pytest.raises(SourceError, match="No record has the column whish"):
+        load({"data": str(file), "request": "shop,whish"})
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from llmagentos.environments.request_columns import (
     SEVERAL_ANSWERS,
     SEVERAL_LABELS,
     SPLIT_COLUMNS,
+    TURNS_COLUMN,
     YES,
     Columns,
 )
@@ -51,9 +52,6 @@ from llmagentos.records.document import LeftOut
 from llmagentos.records.identity import JSON
 from llmagentos.records.message import ToolCall, ToolSpec
 from llmagentos.records.task import Split
-
-TURNS_COLUMN = "turns"
-"""A record with several turns has a list of records here, one after another."""
 
 LONGEST_REQUEST = 8_000
 """Characters; what is longer does not fit a small model's window."""

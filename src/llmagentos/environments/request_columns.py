@@ -6,11 +6,11 @@ It does not know what stands in a column (`request_guess` does), nor how a recor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from llmagentos.environments.request_layouts import by_name
-from llmagentos.errors import ConfigError
+from llmagentos.environments.request_layouts import by_name, first_there
+from llmagentos.errors import ConfigError, SourceError
 from llmagentos.records.identity import JSON
 
 REQUEST_COLUMNS = (
@@ -29,6 +29,8 @@ SEVERAL_LABELS = ("labels", "intents", "categories", "topics", "tags")
 SEVERAL_ANSWERS = "answers"
 """Several right answers, of which the first is taken (SQuAD), or the call in a list (xLAM)."""
 SPLIT_COLUMNS = ("split", "fold", "partition")
+TURNS_COLUMN = "turns"
+"""A record with several turns has a list of records here, one after another."""
 
 OUT_OF_SCOPE = ("oos", "out_of_scope")
 """Labels that mean that nothing fits, unless others are named."""
@@ -54,7 +56,9 @@ class Columns:
     """Labels that mean that no tool fits: words are then the right reply."""
 
     def asked(self, record: Mapping[str, JSON]) -> tuple[str, ...]:
-        """The columns of the request that are named: one that is called so, else those between commas."""
+        """The columns of the request that are named: one that is called so, else those between commas; or none."""
+        if not self.request:
+            return ()
         whole = by_name(record, self.request) is not None or "," not in self.request
         return (self.request,) if whole else tuple(filter(None, map(str.strip, self.request.split(","))))
 
@@ -63,6 +67,17 @@ class Columns:
         if "," not in self.label or by_name(record, self.label) is not None:
             return ()
         return tuple(filter(None, map(str.strip, self.label.split(","))))
+
+
+def check_named(columns: Columns, records: Sequence[Mapping[str, JSON]]) -> None:
+    """`SourceError` where none of the `records` has one of several columns that are named with commas between them:
+    the others would stand for it, and nobody would see that it is misspelt."""
+    for record in records[:1]:
+        named = (*columns.asked(record), *columns.flags(record)) if by_name(record, TURNS_COLUMN) is None else ()
+        missing = [name for name in named if not any(first_there(one, (name,)) for one in records)]
+        if missing and len(named) > 1:
+            known = ", ".join(dict.fromkeys(str(name) for one in records for name in one))
+            raise SourceError(f"No record has the column {missing[0]}. There are: {known[:300]}.")
 
 
 def read_columns(options: Mapping[str, JSON]) -> Columns:

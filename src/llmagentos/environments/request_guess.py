@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from llmagentos.environments.request_cases import TURNS_COLUMN, Reader, Requests
-from llmagentos.environments.request_columns import NO, SPLIT_COLUMNS, YES, Columns
+from llmagentos.environments.request_cases import Reader, Requests
+from llmagentos.environments.request_columns import NO, SPLIT_COLUMNS, TURNS_COLUMN, YES, Columns
 from llmagentos.environments.request_layouts import CONVERSATION_COLUMNS, first_there, is_object, plain_name
 from llmagentos.environments.request_rows import SPLITS, RawRow
 from llmagentos.records.identity import JSON
@@ -75,7 +75,7 @@ def by_content(rows: Sequence[RawRow], columns: Columns) -> Columns:
     if any(reader.case(row) for row in rows) or any(first_there(record, layouts) for record in records):
         return columns
     named = {name for record in records[:1] for name in columns.asked(record)}
-    asked, right = named - {""}, {columns.label, columns.answer, columns.call} - {""}
+    asked, right = named, {columns.label, columns.answer, columns.call} - {""}
     asked = asked or {name for record in records for name in reader.request(record)}
     right = right or {reader.reply(record)[1] for record in records} - {""}
     known = guess(records, asked, right)

@@ -38,7 +38,7 @@ from llmagentos.environments.request_cases import (
     gather,
     same_words,
 )
-from llmagentos.environments.request_columns import read_columns
+from llmagentos.environments.request_columns import check_named, read_columns
 from llmagentos.environments.request_files import read_rows
 from llmagentos.environments.request_guess import by_content
 from llmagentos.environments.request_rows import RawRow
@@ -265,7 +265,9 @@ def load(options: dict[str, JSON], on_progress: Callable[[Progress], None] | Non
             rows = read_rows(path, lambda one: found.leave_out(one.source, one.reason))
             counted = _counted(rows, path.name, on_progress) if on_progress is not None else rows
             start = list(islice(counted, LOOKED_AT))
-            meant = by_content(start[:: max(1, len(start) // SAMPLE)], columns)
+            sample = start[:: max(1, len(start) // SAMPLE)]
+            check_named(columns, [row.fields for row in sample])
+            meant = by_content(sample, columns)
             gather(chain(start, counted), meant, found, most_of_a_kind=most, source=str(path))
             if meant != columns:
                 found.assumed.append(GUESSED)

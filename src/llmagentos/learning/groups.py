@@ -185,10 +185,9 @@ def nothing_taught(skill: str, run: LearningRun, rewarded: float, fault: str) ->
 
 def practise(run: LearningRun, context: LearningContext, settings: GroupSettings) -> tuple[Played, dict[str, float]]:
     """A step's runs and what the plain ones measure."""
-    again = mixed_tasks(run)
-    again = random.Random(run.seed(6)).sample(again, min(len(again), int(settings.repeat * settings.tasks)))
     tasks = max(1, settings.tasks // FEWER) if run.extra.get(SCOUTED) else settings.tasks
-    again = again[: tasks // 2]
+    again = mixed_tasks(run)
+    again = random.Random(run.seed(6)).sample(again, min(len(again), int(settings.repeat * tasks)))
     asked = Practice(
         tasks,
         settings.samples,

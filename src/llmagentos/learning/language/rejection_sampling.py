@@ -6,11 +6,12 @@ Of each mixed group the runs with the highest reward are kept, at most `winners`
 or never says nothing. Loss = - mean over the winners' sampled tokens of log p. Nothing is pushed down: slower than a
 policy gradient where failures are informative, and it cannot be hurt by them.
 
-Where replies can be counted chance has a say in practice: what is never tried is never won. What is won so is rare, and
-half of it luck, so it is remembered and imitated again beside later winners, a batch at a time (self-imitation, arXiv
-1806.05779). There loss = - sum of w log p / sum of w, w = discount^(replies to come), the discounted return of what was
-said: the longer a run went on until it won, the more of its first moves were of no use. What is likely enough pulls no
-further, so that practice stays varied.
+Where replies can be counted chance has a say in practice, and plays alone while the agent hardly ever wins
+(`learning.scouting`): what is never tried is never won. What is won so is rare, and half of it luck, so it is
+remembered and imitated again beside later winners, a batch at a time (self-imitation, arXiv 1806.05779). There loss =
+- sum of w log p / sum of w, w = discount^(replies to come), the discounted return of what was said: the longer a run
+went on until it won, the more of its first moves were of no use. What is likely enough pulls no further, so that
+practice stays varied.
 It does not know what the reward measures, nor how practice goes (`learning.groups`).
 """
 
