@@ -92,8 +92,8 @@ def guess(records: Sequence[Mapping[str, JSON]], asked: Collection[str] = (), ri
 
     A request is the one text of several words, or the one that is far longer than all others. A label is the one column
     of a few values that come again and again, else the one of objects is an answer. In a file of two columns both texts
-    stand in their order, and the one beside a request says what is right, whatever it holds. Where a column is called
-    like one of its values, names are missing, and nothing is told.
+    stand in their order, and the one beside a request says what is right, whatever it holds. Several columns of
+    which each says yes or no are labels, of which a request has those that say yes.
     """
     columns = list(_columns(records)) if len(records) >= LEAST_RECORDS else []
     named = {plain_name(str(name)) for record in records for name in record} - set(SPLIT_COLUMNS)

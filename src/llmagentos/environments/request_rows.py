@@ -40,7 +40,7 @@ NOT_UTF8 = "has bytes that are no UTF-8; save the file as UTF-8 (iconv -f WINDOW
 BROKEN = "\ufffd"
 """What stands in the place of bytes that are no UTF-8."""
 OTHER_ENCODINGS = ("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "gb18030", "big5", "cp932", "euc_kr")
-"""What spreadsheets write where it is not UTF-8: one of each script, which are not taken for one another."""
+"""What spreadsheets write where it is not UTF-8: others that are like these were taken for them."""
 LOOKED_AT = 4_000_000
 """Bytes in which other encodings than UTF-8 are looked for."""
 SHOWN_TO_DETECTION = 100_000

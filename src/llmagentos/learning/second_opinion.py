@@ -129,7 +129,7 @@ def remember(
         say(f"requests are not compared with those that are known: {problem}")
         return None
     replies = [reply for _, reply in (*shown, *corrected)]
-    learned = [one for one, apart in zip(shown, held, strict=True) if not apart]
+    learned = shown[: held.count(False)]
     _tell_doubts(learned, np.asarray(vectors[: len(learned)], dtype=np.float32), say)
     made = Prototypes.of(vectors[: len(shown)], replies[: len(shown)], classifiers.name, WEIGHT, held)
     commonest = Counter(replies[: len(shown)]).most_common(1)[0][1] / len(shown)
