@@ -59,6 +59,60 @@ def test_journal_moves_long_bodies_to_blobs(store: Store) -> None:
     assert store.database.execute("SELECT max(length(body)) FROM journal")[0][0] < 10
 
 
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(bodies=st.lists(json_values, min_size=1, max_size=6), later=st.lists(json_values, max_size=3))
+def test_packed_events_read_back_and_count_as_before(
+    tmp_path_factory: pytest.TempPathFactory, bodies: list[object], later: list[object]
+) -> None:
+    with Store.open(tmp_path_factory.mktemp("home")) as store:
+        journal = store.journal
+        for body in bodies:
+            journal.append("p", "k", body)
+        journal.append("other", "k", 1)
+        before = journal.entries("p")
+        journal.pack("p")
+        assert journal.entries("p") == before
+        assert store.database.execute("SELECT count(*) FROM journal WHERE process = 'p'") == [(1,)]
+        for body in later:
+            journal.append("p", "later", body)
+        journal.pack("p")
+        assert [entry.body for entry in journal.entries("p")] == [*bodies, *later]
+        assert [entry.body for entry in journal.entries("p", after=len(bodies))] == later
+        assert (journal.count("p"), journal.count("other")) == (len(bodies) + len(later), 1)
+        assert journal.count() == len(bodies) + len(later) + 1
+
+
+def test_packing_keeps_blobs_and_half_surrogates_and_other_owners_apart(store: Store) -> None:
+    bodies = ["x" * (INLINE_LIMIT + 1), {"text": "\ud83d broken"}, None]
+    for body in bodies:
+        store.journal.append("p", "k", body)
+        store.journal.append("shared", "k", body)
+    store.journal.append("shared", "k", 1, owner="somebody else")
+    for process in ("p", "shared", "nobody"):
+        store.journal.pack(process)
+    assert [entry.body for entry in store.journal.entries("p")] == bodies
+    assert store.journal.entries("nobody") == []
+    assert store.database.execute("SELECT count(*) FROM journal WHERE process = 'shared'") == [(4,)]
+
+
+def test_an_ended_run_takes_a_fraction_of_the_room(store: Store) -> None:
+    for turn in range(40):
+        store.journal.append("p", "call", {"n": turn, "name": "Generate", "messages": [f"You are in room {turn}."]})
+    size = "SELECT sum(length(body)) FROM journal"
+    before = store.database.execute(size)[0][0]
+    store.journal.pack("p")
+    assert store.database.execute(size)[0][0] < before / 4
+
+
+def test_packed_events_that_are_damaged_are_told(store: Store) -> None:
+    for body in (1, 2):
+        store.journal.append("p", "k", body)
+    store.journal.pack("p")
+    store.database.execute("UPDATE journal SET body = ?", (b"not deflated",))
+    with pytest.raises(StoreError, match=r"damaged.*llmagentos doctor"):
+        store.journal.entries("p")
+
+
 def test_journal_refuses_a_format_it_does_not_know(store: Store) -> None:
     store.journal.append("p", "k", 1)
     store.database.execute("UPDATE journal SET format = 99")

@@ -54,6 +54,8 @@ class JournalStore(Protocol):
 
     def entries(self, process: str) -> Sequence[Entry]: ...
 
+    def pack(self, process: str) -> None: ...
+
 
 class ProcessStore(Protocol):
     """The last description of each process."""

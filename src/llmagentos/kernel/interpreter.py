@@ -94,6 +94,7 @@ class Interpreter:
             updated=time.time(),
         )
         self._store.processes.put(process.info)
+        self._store.journal.pack(process.info.id)
         return Ended(Conclusion(episode, ending.value))
 
     def _drive(self, process: Process) -> Pause:
