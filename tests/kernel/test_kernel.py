@@ -10,6 +10,7 @@ from llmagentos.errors import ConfigError, KernelError, NotFoundError
 from llmagentos.kernel.answers import ARGUMENTS
 from llmagentos.kernel.specification import ProcessSpec
 from llmagentos.programs.constraining import calls_of
+from llmagentos.programs.parsing import parse_call
 from llmagentos.records.calls import (
     Act,
     CallTool,
@@ -140,13 +141,17 @@ def test_chance_calls_what_the_environment_offers_and_nothing_of_the_system(buil
     assert said(explore={"turns": 0.5}) == calls | {"ok"}
     assert said(explore={"turns": 1.0, "runs": 0.0}) == {"ok"}
     assert said(tools=[{"name": "pay"}]) == {"ok"}
+    closing = said(explore={"turns": 1.0, "words": 0.5}) - calls
+    assert "Done." in closing
+    assert len(closing) > 1, "it tells on what it has read as well"
+    assert not any(one.startswith("{") for one in closing)
 
 
 def test_chance_says_which_tool_is_called_where_its_arguments_cannot_be_counted(build: Any) -> None:
     words = {"type": "object", "properties": {"what": {"type": "string"}}, "required": ["what"]}
     tools = [{"name": name, "parameters": words} for name in ("find", "tell")]
     kernel = build(lambda prompt: '{"find": {"what": "it"}}')
-    arguments = {"explore": {"turns": 0.5}, "constrained": True}
+    arguments = {"explore": {"turns": 0.5, "quoted": 0.0}, "constrained": True}
     task, warm = counting(1, tools=tools, turns=16), Sampling(temperature=1.0)
     episode = kernel.submit(react(task, arguments=arguments, sampling=warm)).result(10)
     engine = kernel._interpreter._answers._services.engine
@@ -161,6 +166,22 @@ def test_chance_says_which_tool_is_called_where_its_arguments_cannot_be_counted(
     spoken = [one for one in episode.transcript.segments if one.origin in ("sampled", "demonstration")]
     assert [one.origin == "sampled" for one in spoken] == [len(names) == 2 for names in offered]
     assert {step.action for step in episode.steps} == {'{"find": {"what": "it"}}'}
+
+
+def test_chance_quotes_what_was_read_where_a_tool_takes_a_text(build: Any) -> None:
+    words = {"type": "object", "properties": {"what": {"type": "string"}}, "required": ["what"]}
+    task = counting(1, tools=[{"name": "find", "parameters": words}], turns=16)
+    kernel = build(lambda prompt: '{"find": {"what": "it"}}')
+    arguments = {"explore": {"turns": 1.0, "quoted": 1.0}, "constrained": True}
+    episode = kernel.submit(react(task, arguments=arguments)).result(10)
+    calls = [parse_call(step.action, ["find"]).call for step in episode.steps]
+    said = [call.arguments["what"] for call in calls if call is not None]
+    read = [episode.observation, *(step.observation for step in episode.steps)]
+    assert len(said) == len(calls) == 16
+    assert len(set(said)) > 1
+    assert all(str(one) in " ".join(read[: at + 1]) for at, one in enumerate(said)), "only what it has read by then"
+    spoken = [one.origin for one in episode.transcript.segments if one.origin in ("sampled", "demonstration")]
+    assert spoken == ["demonstration"] * 16
 
 
 @pytest.mark.parametrize(("runs", "disturbed"), [(0.0, {False}), (0.5, {False, True}), (1.0, {True})])

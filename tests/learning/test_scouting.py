@@ -12,15 +12,12 @@ from learners import PROMPT, rejection_sampling
 from llmagentos.learning.context import Practice
 from llmagentos.learning.groups import FEWER
 from llmagentos.learning.language.rejection_sampling import WON
-from llmagentos.learning.scouting import LONGEST, MOST_IN_VAIN, ROUNDS, SAMPLES
+from llmagentos.learning.scouting import ALONE, CLOSING, LONGEST, MOST_IN_VAIN, ROUNDS, SAMPLES
 from llmagentos.models.adapters import FusedAdapter
-from llmagentos.records.calls import Exploration
 from llmagentos.records.episode import Episode
 from llmagentos.records.generation import Grammar
 from llmagentos.records.task import Task
 from llmagentos.records.transcript import Segment, Transcript
-
-ALONE = Exploration(1.0)
 
 
 class World:
@@ -38,7 +35,7 @@ class World:
         groups = []
         for number in range(asked.tasks):
             task = Task("World-v0", asked.seed * 1000 + number)
-            if asked.explore == ALONE:
+            if asked.explore in (ALONE, CLOSING):
                 length = self.shortest(number)
                 runs = [
                     self.run("demonstration", length, 1.0 if length and at == 1 else 0.0) for at in range(asked.samples)
@@ -56,7 +53,7 @@ class World:
 
     @property
     def scouts(self) -> list[Practice]:
-        return [one for one in self.asked if one.explore == ALONE]
+        return [one for one in self.asked if one.explore in (ALONE, CLOSING)]
 
 
 def learned(workshop: Any, world: World, steps: int = 1, **settings: Any) -> tuple[Any, dict[str, Any]]:
@@ -91,8 +88,9 @@ def test_scouts_that_find_nothing_are_sent_twice_and_no_more(workshop: Any, own_
     world = World(own_run, wins=1, replies="(a|b)", shortest=lambda number: 0)
     learned(workshop, world, steps=4)
     assert len(world.scouts) == MOST_IN_VAIN * ROUNDS
+    assert [one.explore for one in world.scouts] == [ALONE, CLOSING] * (MOST_IN_VAIN * ROUNDS // 2)
     assert len({one.seed for one in world.asked}) == len(world.asked)
-    assert {one.tasks for one in world.asked if one.explore != ALONE} == {8}
+    assert {one.tasks for one in world.asked if one.explore not in (ALONE, CLOSING)} == {8}
 
 
 def test_agent_plays_less_itself_as_long_as_scouts_find_something(
@@ -100,7 +98,7 @@ def test_agent_plays_less_itself_as_long_as_scouts_find_something(
 ) -> None:
     world = World(own_run, wins=1, replies="(a|b)", shortest=lambda number: 1)
     learned(workshop, world, steps=3)
-    assert [one.tasks for one in world.asked if one.explore != ALONE] == [8, 8 // FEWER, 8 // FEWER]
+    assert [one.tasks for one in world.asked if one.explore not in (ALONE, CLOSING)] == [8, 8 // FEWER, 8 // FEWER]
     world = World(own_run, wins=1, replies="(a|b)", shortest=lambda number: 1)
     learner = rejection_sampling(2, hinted=0, samples=8, scouted=0)
     workshop.run(learner, workshop.context("none", practice=world))

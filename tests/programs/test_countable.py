@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from itertools import product
 
 import jsonschema
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmagentos.programs.constraining import call_grammar, calls_of, sayable
-from llmagentos.programs.countable import said_under
+from llmagentos.programs.countable import quoted_call, quoting_under, said_under
 from llmagentos.programs.parsing import parse_call
 from llmagentos.programs.replies import MOST
 from llmagentos.records.generation import Grammar
@@ -82,6 +83,44 @@ def test_more_calls_than_chance_could_try_are_not_counted() -> None:
     eight: JSON = {"enum": list(range(8))}
     assert len(said_under(call_grammar([tool("x", {"a": eight, "b": eight})]))) == MOST
     assert said_under(call_grammar([tool("x", {"a": eight, "b": eight}), ToolSpec("wait")])) == ()
+
+
+def test_where_a_schema_does_not_say_what_is_needed_all_is_given() -> None:
+    spec = ToolSpec("x", "", {"type": "object", "properties": {"way": {"enum": ["on", "off"]}}})
+    assert said_under(call_grammar([spec])) == ('{"x": {"way": "on"}}', '{"x": {"way": "off"}}')
+
+
+def test_a_call_quotes_what_was_read_and_meets_its_schema() -> None:
+    text, number, way = {"type": "string"}, {"type": "integer"}, {"enum": ["up", "down"]}
+    tools = [tool("move", {"host": text, "way": way, "by": number, "note": text}, ["host", "way", "by"])]
+    tools += [tool("stop", {"host": text})]
+    grammar = call_grammar(tools)
+    assert quoting_under(grammar)
+    found = {quoted_call(grammar, ["Shift web-42 by 3.", "db is down"], random.Random(seed)) for seed in range(400)}
+    calls = [parse_call(one, ["move", "stop"]).call for one in found]
+    assert all(call and sayable(tools[call.name == "stop"], call.arguments) for call in calls)
+    assert '{"move": {"host": "web-42", "way": "up", "by": 3}}' in found
+    assert '{"stop": {"host": "db"}}' in found
+
+
+@pytest.mark.parametrize(
+    ("spec", "read"),
+    [
+        (tool("x", {"a": {"type": "string"}}), ""),
+        (tool("x", {"a": {"type": "integer"}}), "no number"),
+        (tool("x", {"a": {"type": "string", "pattern": "[a-z]"}}), "some words"),
+        (tool("x", {"a": {"type": "array", "items": {"type": "string"}}}), "some words"),
+        (ToolSpec("x", "", {"$ref": "https://nowhere.example/schema"}), "some words"),
+    ],
+)
+def test_what_cannot_be_quoted_is_left_to_the_agent(spec: ToolSpec, read: str) -> None:
+    assert quoted_call(call_grammar([spec]), [read], random.Random(0)) == ""
+
+
+def test_nothing_is_quoted_where_all_can_be_counted_or_nothing_can() -> None:
+    assert not quoting_under(call_grammar([tool("x", {"a": {"type": "boolean"}})]))
+    assert not quoting_under(call_grammar([tool("x", {"a": {}})]))
+    assert not quoting_under(Grammar("regex", "[a-z]+"))
 
 
 def test_other_grammars_have_no_calls() -> None:

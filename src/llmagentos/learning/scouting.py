@@ -10,16 +10,21 @@ It does not know what is learned from it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import fmean
 
 from llmagentos.learning.context import LearningContext, Practice
 from llmagentos.learning.groups import SCOUTED, best_of, by_chance, ended
 from llmagentos.learning.run import LearningRun
 from llmagentos.learning.watch import is_mixed
-from llmagentos.programs.countable import said_under
+from llmagentos.programs.countable import quoting_under, said_under
 from llmagentos.records.calls import Exploration
 from llmagentos.records.episode import Episode
 
+ALONE = Exploration(turns=1.0, quoted=1.0)
+CLOSING = replace(ALONE, words=0.25)
+"""Chance says everything; the latter, which every other round has, closes in words now and then, where tools are
+offered: in one world words end a run in success, in another one they waste it."""
 IN_VAIN = "scouted_in_vain"
 """Under which a run keeps in how many steps in a row scouts found nothing."""
 TASKS, SAMPLES, ROUNDS = 8, 16, 8
@@ -36,13 +41,13 @@ CHOICE = 2
 
 def scout(run: LearningRun, context: LearningContext, tasks: int, own: list[list[Episode]]) -> list[list[Episode]]:
     """Mixed groups of runs that chance played alone, of at most `tasks` tasks, those that are won in the shortest way;
-    none where the agent's `own` runs of this step win often enough, or where replies cannot be counted."""
+    none where the agent's `own` runs of this step win often enough, or where chance cannot say all of a reply."""
     run.extra[SCOUTED] = 0
     if not tasks or not _seldom_won(own) or int(run.extra.get(IN_VAIN, 0)) >= MOST_IN_VAIN:
         return []
     adapter, found, began = run.trainer.snapshot(), list[list[Episode]](), context.clock()
     for number in range(ROUNDS):
-        asked = Practice(TASKS, SAMPLES, run.seed(9, number), explore=Exploration(1.0))
+        asked = Practice(TASKS, SAMPLES, run.seed(9, number), explore=CLOSING if number % 2 else ALONE)
         found += filter(is_mixed, ended(context.practice(adapter, asked)))
         if len(found) >= CHOICE * tasks or context.clock() - began > LONGEST * context.minutes * 60:
             break
@@ -58,9 +63,9 @@ def _shortest(group: list[Episode]) -> int:
 
 def _seldom_won(own: list[list[Episode]]) -> bool:
     """Whether the agent hardly ever wins, by the runs in which chance had no say if there are any, and whether all that
-    it could reply can be counted."""
+    it could reply can be counted, or quoted."""
     runs = [episode for group in own for episode in group]
     alone = [episode for episode in runs if not by_chance(episode)] or runs
     held = [segment.grammar for episode in alone for segment in episode.transcript.segments if segment.grammar]
-    counted = bool(held) and all(map(said_under, held))
-    return counted and fmean(episode.success for episode in alone) < SELDOM
+    sayable = bool(held) and all(said_under(one) or quoting_under(one) for one in held)
+    return sayable and fmean(episode.success for episode in alone) < SELDOM

@@ -1,27 +1,35 @@
-"""Calls that can be counted: tools of which every argument has a few values.
+"""Calls that can be counted, as every argument has a few values, and those that chance can make by quoting.
 
-In: the grammar of a reply. Out: all that can be replied under it, where that can be counted.
+In: the grammar of a reply, and what was read. Out: all that can be replied under it, where that can be counted; else
+one call, with texts and numbers that stand in what was read.
 It does not know who replies, nor what a tool does.
 """
 
 from __future__ import annotations
 
 import json
+import random
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import product
 
 from llmagentos.programs.constraining import calls_of
 from llmagentos.programs.parsing import render_call
+from llmagentos.programs.quoting import quotable, quote
 from llmagentos.programs.replies import MOST, listed
 from llmagentos.records.generation import Grammar
 from llmagentos.records.identity import JSON
 from llmagentos.records.message import ToolCall
 
+_SAYS_MORE = {"pattern", "format", "enum", "minLength", "minimum", "maximum", "multipleOf", "anyOf", "oneOf", "not"}
+"""Of an argument's schema what a quoted value might not meet."""
+
 
 @lru_cache(maxsize=256)
 def said_under(grammar: Grammar) -> tuple[str, ...]:
     """All replies of a regular expression (see `replies.listed`), or all calls of tools, without arguments that may be
-    left out; nothing where they are more than `MOST` or one of the tools takes what cannot be counted.
+    left out where a schema says which may not; nothing where they are more than `MOST` or one of the tools takes what
+    cannot be counted.
 
     Counted are arguments that are one of some values (`enum`, `const`), true or false, or a whole number in a range.
     """
@@ -42,23 +50,64 @@ def tools_under(grammar: Grammar) -> tuple[str, ...]:
     return names if len(names) <= MOST else ()
 
 
+def quoting_under(grammar: Grammar) -> bool:
+    """Whether chance can make calls by quoting, of tools of which some take what cannot be counted."""
+    return not said_under(grammar) and any(_quoted(schema) is not None for _, schema in calls_of(grammar))
+
+
+def quoted_call(grammar: Grammar, read: Iterable[str], chance: random.Random) -> str:
+    """A call of a tool, each as likely, with values that a schema lists or that stand in what was `read`; "" where the
+    tool takes something else."""
+    name, schema = chance.choice(calls_of(grammar))
+    ways = _quoted(schema)
+    if ways is None:
+        return ""
+    texts = list(read)
+    arguments = {key: quote(way, texts, chance) if isinstance(way, str) else chance.choice(way) for key, way in ways}
+    unsaid = any(isinstance(way, str) and arguments[key] is None for key, way in ways)
+    return "" if unsaid else render_call(ToolCall(name, arguments))
+
+
+def _quoted(schema: JSON) -> list[tuple[str, list[JSON] | str]] | None:
+    """Of each argument its values, or the type of what is to be quoted; None where one is something else."""
+    needed, ways = _needed(schema), list[tuple[str, list[JSON] | str]]()
+    for name, argument in needed or ():
+        values = _values(argument)
+        kind = str(argument.get("type")) if isinstance(argument, dict) and not _SAYS_MORE & set(argument) else ""
+        if not values and not quotable(kind):
+            return None
+        ways.append((name, values or kind))
+    return None if needed is None else ways
+
+
 def _arguments(schema: JSON) -> list[dict[str, JSON]] | None:
     """All arguments that a schema of an object allows; None where they cannot be counted."""
-    if not isinstance(schema, dict) or schema.get("additionalProperties") is not False:
-        return None  # anything may be given, as where a grammar cannot follow a schema
-    properties, required = schema.get("properties", {}), schema.get("required", [])
-    if not isinstance(properties, dict) or not isinstance(required, list):
+    needed = _needed(schema)
+    if needed is None:
         return None
-    needed = [str(name) for name in properties if name in required]
-    if len(needed) < len(required) or any(key in schema for key in ("anyOf", "oneOf", "allOf", "$ref", "not", "if")):
-        return None
-    ways = [_values(properties[name]) for name in needed]
+    ways = [_values(argument) for _, argument in needed]
     count = 1
     for values in ways:
         count *= len(values)
     if not 0 < count <= MOST:
         return None
-    return [dict(zip(needed, values, strict=True)) for values in product(*ways)]
+    return [dict(zip((name for name, _ in needed), values, strict=True)) for values in product(*ways)]
+
+
+def _needed(schema: JSON) -> list[tuple[str, JSON]] | None:
+    """The arguments that a schema of an object wants, all where it does not say which; None where it says more."""
+    if not isinstance(schema, dict) or schema.get("additionalProperties") is not False:
+        return None  # anything may be given, as where a grammar cannot follow a schema
+    properties = schema.get("properties", {})
+    if not isinstance(properties, dict):
+        return None
+    required = schema.get("required", list(properties))
+    if not isinstance(required, list):
+        return None
+    needed = [(str(name), argument) for name, argument in properties.items() if name in required]
+    if len(needed) < len(required) or any(key in schema for key in ("anyOf", "oneOf", "allOf", "$ref", "not", "if")):
+        return None
+    return needed
 
 
 def _values(schema: JSON) -> list[JSON]:

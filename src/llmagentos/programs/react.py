@@ -6,6 +6,7 @@ It does not know what the tools do, nor who reads its words.
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -15,9 +16,10 @@ import msgspec
 
 from llmagentos.errors import EnvironmentFault
 from llmagentos.programs.constraining import call_grammar
-from llmagentos.programs.countable import said_under, tools_under
+from llmagentos.programs.countable import quoted_call, said_under, tools_under
 from llmagentos.programs.opening import opening
 from llmagentos.programs.parsing import parse_call
+from llmagentos.programs.quoting import closing_words
 from llmagentos.records.calls import (
     Abstention,
     Act,
@@ -57,8 +59,8 @@ def react(
     learned them. `abstain` is an `Abstention` as JSON: what is said to an environment in the place of an unsure reply.
     `classifier` is the digest of prototypes of requests: what was right for the nearest ones is weighed against the
     first reply. `explore` is an `Exploration` as JSON: how often chance says one of the replies, or makes one of the
-    calls of the environment, that there are, where they can be counted; else it says which tool is called. What it had
-    a say in is recorded as a demonstration.
+    calls of the environment, that there are, where they can be counted; else it says which tool is called, and now and
+    then with what, quoted from what was read. What it had a say in is recorded as a demonstration.
     """
     own = tuple(msgspec.convert(spec, ToolSpec) for spec in tools)
     if goal:
@@ -101,7 +103,7 @@ def play(
     first = Message("user", seen.text, outside=True)
     new = opening(instructions or seen.instructions, everything, examples, first, brief)
     told: tuple[ToolSpec, ...] | None = everything
-    observation = seen.text
+    observation, read = seen.text, [seen.text]
     replies = seen.replies if not everything else ""
     explore, opinion = voices.explore, voices.opinion
     if explore is not None and (system or (yield from _left_out(explore))):
@@ -112,7 +114,7 @@ def play(
         if forced is not None:
             _check_sayable(forced, replies)
         elif explore is not None:
-            forced, only = yield from _by_chance(explore.turns, offered or Grammar("regex", replies))
+            forced, only = yield from _by_chance(explore, offered or Grammar("regex", replies), read)
         reply = yield from Generate(
             new,
             tools=told,
@@ -135,6 +137,7 @@ def play(
             return reply.text
         replies = replies and (result.replies or replies)
         observation = result.observation
+        read.append(observation)
         new = (Message("tool" if call else "user", observation, outside=True),)
 
 
@@ -143,18 +146,28 @@ def _left_out(explore: Exploration) -> Generator[SystemCall[Any], Any, bool]:
     return explore.runs < 1 and (yield from Random()) >= explore.runs
 
 
-def _by_chance(share: float, held: Grammar) -> Generator[SystemCall[Any], Any, tuple[str | None, str]]:
-    """At a `share` of the turns one of all replies that are `held` to a grammar; where they cannot be counted, the name
-    of the tool to be called. Each is as likely; None and "" at the other turns, and where there is nothing to choose.
+def _by_chance(
+    explore: Exploration, held: Grammar, read: Sequence[str]
+) -> Generator[SystemCall[Any], Any, tuple[str | None, str]]:
+    """At a share of the turns one of all replies that are `held` to a grammar; where they cannot be counted, a call
+    that quotes what was `read`, or the name of the tool to be called; now and then words that close the run. Each tool
+    or reply is as likely; None and "" at the other turns, and where there is nothing to choose.
     """
     counted = said_under(held)
     choices = counted or tools_under(held)
     if not choices:
         return None, ""
     drawn = yield from Random()
-    if drawn >= share:
+    if drawn >= explore.turns:
         return None, ""
-    chosen = choices[int(drawn / share * len(choices))]
+    chance = random.Random(repr(drawn))
+    if held.kind != "regex" and chance.random() < explore.words:
+        return closing_words(read, chance), ""
+    if not counted and chance.random() < explore.quoted:
+        quoted = quoted_call(held, read, chance)
+        if quoted:
+            return quoted, ""
+    chosen = choices[int(drawn / explore.turns * len(choices))]
     return (chosen, "") if counted else (None, chosen)
 
 

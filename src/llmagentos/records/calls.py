@@ -48,6 +48,11 @@ class Exploration:
     """Share of a run's turns at which chance says one of the replies that there are, in [0, 1]."""
     runs: float = 1.0
     """Share of the runs in which it does, in [0, 1]; the others are played as the agent plays."""
+    quoted: float = 0.5
+    """Where a tool takes a text or a number, the share of chance's calls, in [0, 1], in which it says that as well,
+    quoted from what was read; the agent says it in the others."""
+    words: float = 0.0
+    """Where tools are offered, the share of chance's turns, in [0, 1], at which words close the run, not a call."""
 
 
 @dataclass(frozen=True)
