@@ -17,7 +17,7 @@ from llmagentos.cycle import Cycle
 from llmagentos.environments.language import LanguageEnvironment
 from llmagentos.errors import ConfigError, LearningError
 from llmagentos.learning.lessons import Lessons
-from llmagentos.learning.strategy import CHANCES
+from llmagentos.learning.strategy import CHANCES, QUICKLY
 from llmagentos.records.episode import Episode
 from llmagentos.records.task import Reward
 
@@ -50,12 +50,14 @@ def test_chance_is_asked_where_no_run_succeeds_and_replies_can_be_counted(
     nothing = [[replace(run, success=False, rewards=()) for run in group] for group in cycle.choosing.probe(wall)]
     assert cycle.choosing.by_chance(wall, [[replace(nothing[0][0], success=True)]]) == []
     explored = cycle.choosing.by_chance(wall, nothing)
-    assert 0.05 < sum(run.success for group in explored for run in group) / 96 < 0.5
+    assert 0.15 < sum(run.success for group in explored for run in group) / 96 < 0.5
     origins = {segment.origin for group in explored for run in group for segment in run.transcript.segments}
-    assert {"sampled", "demonstration"} <= origins
+    assert "sampled" not in origins, "one of three replies, which no model has to say"
 
 
-@pytest.mark.parametrize(("wins_at", "seconds", "rounds"), [(3, None, 3), (99, None, CHANCES), (3, 0.0, 1)])
+@pytest.mark.parametrize(
+    ("wins_at", "seconds", "rounds"), [(3, None, 3), (99, None, len(QUICKLY) + len(CHANCES)), (3, 0.0, 1)]
+)
 def test_chance_is_asked_until_some_runs_are_rewarded_more(
     system: AgentOS, cycle: Cycle, monkeypatch: pytest.MonkeyPatch, wins_at: int, seconds: float | None, rounds: int
 ) -> None:

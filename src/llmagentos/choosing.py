@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING
 from llmagentos.kernel.rollouts import Rollouts
 from llmagentos.learning.replying import alone
 from llmagentos.learning.strategy import (
-    BY_CHANCE,
-    CHANCES,
     PROBE_SAMPLES,
     PROBE_TASKS,
     Choice,
+    chances,
     check_time,
     choose,
-    countable,
     learner_named,
 )
 from llmagentos.learning.watch import is_mixed
@@ -90,21 +88,19 @@ class Choosing:
         on_progress: OnProgress = _quiet,
     ) -> list[list[Episode]]:
         """The same as `probe` with chance having a say in what is replied, until some runs are rewarded more than
-        others, at most `CHANCES` times and in about `seconds`.
+        others, in each of the ways that there are (`strategy.chances`) and in about `seconds`.
 
         Nothing where it is not called for: some runs of `probe` were rewarded more than others or succeed, right
         answers are known, or replies cannot be counted.
         """
         runs = [run for group in probe for run in group]
         to_go_by = any(run.success for run in runs) or any(map(is_mixed, probe))
-        if to_go_by or not any(map(countable, runs)) or has_answers(env):
+        if to_go_by or has_answers(env):
             return []
         played: list[list[Episode]] = []
         began = time.monotonic()
-        for number in range(CHANCES):
-            played += self.probe(
-                env, seed=seed + number, seconds=seconds, on_progress=on_progress, explore=Exploration(BY_CHANCE)
-            )
+        for number, explore in enumerate(chances(runs)):
+            played += self.probe(env, seed=seed + number, seconds=seconds, on_progress=on_progress, explore=explore)
             if any(map(is_mixed, played)) or (seconds is not None and time.monotonic() - began >= seconds):
                 break
         return played

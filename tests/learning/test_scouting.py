@@ -12,7 +12,8 @@ from learners import PROMPT, rejection_sampling
 from llmagentos.learning.context import Practice
 from llmagentos.learning.groups import FEWER
 from llmagentos.learning.language.rejection_sampling import WON
-from llmagentos.learning.scouting import ALONE, CLOSING, LONGEST, MOST_IN_VAIN, ROUNDS, SAMPLES
+from llmagentos.learning.scouting import LONGEST, MOST_IN_VAIN, ROUNDS, SAMPLES
+from llmagentos.learning.strategy import ALONE, CLOSING
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.records.episode import Episode
 from llmagentos.records.generation import Grammar

@@ -9,7 +9,7 @@ import pytest
 
 from llmagentos.errors import ConfigError, LearningError
 from llmagentos.learning.groups import GroupSettings
-from llmagentos.learning.strategy import LEARNERS, choose, countable, learner_named
+from llmagentos.learning.strategy import CHANCES, LEARNERS, QUICKLY, chances, choose, countable, learner_named
 from llmagentos.programs.constraining import call_grammar
 from llmagentos.records.episode import Episode
 from llmagentos.records.generation import Grammar
@@ -155,6 +155,20 @@ def test_chance_has_a_say_where_a_group_cannot_try_all_replies(
     choice = choose("labels", demonstrations=False, probe=[runs] * 3)
     assert choice.learner == learner
     assert ("of 9 replies 8 runs of a task try few" in choice.reason) == (replies == 9)
+
+
+def test_chance_is_asked_without_a_model_first_where_it_can_say_everything(own_run: Callable[..., Episode]) -> None:
+    def run(argument: JSON) -> Episode:
+        schema: JSON = {"type": "object", "properties": {"at": argument}, "required": ["at"]}
+        grammar = call_grammar([ToolSpec("look", "", schema)])  # type: ignore[arg-type]
+        transcript = Transcript("tiny", (Segment("prompt", (4, 5)), Segment("sampled", (6,), grammar=grammar)))
+        return replace(own_run((4, 5), (6,), 0.0), transcript=transcript)
+
+    counted, quoted, free = run({"enum": ["here", "there"]}), run({"type": "string"}), run({})
+    assert chances([counted, quoted]) == (*QUICKLY, *CHANCES)
+    assert chances([counted, free]) == chances([free]) == CHANCES
+    words = replace(free, transcript=Transcript("tiny", (Segment("prompt", (4, 5)), Segment("sampled", (6,)))))
+    assert chances([words]) == ()
 
 
 def test_calls_are_counted_as_replies_are_and_one_task_of_many_says_little(own_run: Callable[..., Episode]) -> None:

@@ -10,21 +10,15 @@ It does not know what is learned from it.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from statistics import fmean
 
 from llmagentos.learning.context import LearningContext, Practice
 from llmagentos.learning.groups import SCOUTED, best_of, by_chance, ended
 from llmagentos.learning.run import LearningRun
+from llmagentos.learning.strategy import ALONE, CLOSING, all_by_chance
 from llmagentos.learning.watch import is_mixed
-from llmagentos.programs.countable import quoting_under, said_under
-from llmagentos.records.calls import Exploration
 from llmagentos.records.episode import Episode
 
-ALONE = Exploration(turns=1.0, quoted=1.0)
-CLOSING = replace(ALONE, words=0.25)
-"""Chance says everything; the latter, which every other round has, closes in words now and then, where tools are
-offered: in one world words end a run in success, in another one they waste it."""
 IN_VAIN = "scouted_in_vain"
 """Under which a run keeps in how many steps in a row scouts found nothing."""
 TASKS, SAMPLES, ROUNDS = 8, 16, 8
@@ -62,10 +56,8 @@ def _shortest(group: list[Episode]) -> int:
 
 
 def _seldom_won(own: list[list[Episode]]) -> bool:
-    """Whether the agent hardly ever wins, by the runs in which chance had no say if there are any, and whether all that
-    it could reply can be counted, or quoted."""
+    """Whether the agent hardly ever wins, by the runs in which chance had no say if there are any, and whether chance
+    could say all of it."""
     runs = [episode for group in own for episode in group]
     alone = [episode for episode in runs if not by_chance(episode)] or runs
-    held = [segment.grammar for episode in alone for segment in episode.transcript.segments if segment.grammar]
-    sayable = bool(held) and all(said_under(one) or quoting_under(one) for one in held)
-    return sayable and fmean(episode.success for episode in alone) < SELDOM
+    return all_by_chance(alone) and fmean(episode.success for episode in alone) < SELDOM

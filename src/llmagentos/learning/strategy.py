@@ -15,7 +15,8 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 from llmagentos.errors import ConfigError, LearningError
 from llmagentos.learning.context import Learner
 from llmagentos.learning.watch import is_mixed
-from llmagentos.programs.countable import said_under, tools_under
+from llmagentos.programs.countable import quoting_under, said_under, tools_under
+from llmagentos.records.calls import Exploration
 from llmagentos.records.episode import Episode
 from llmagentos.records.transcript import turns
 
@@ -76,11 +77,17 @@ the longer stride: in three minutes slogans of a wanted form rose from 0 to 97 i
 to 100 %, where a policy gradient made `done` likelier, which wins at once in one task of nine."""
 PROBE_TASKS, PROBE_SAMPLES = 12, 8
 """Own runs that tell whether reinforcement has anything to start from."""
-BY_CHANCE = 0.5
-"""Share of turns at which chance replies where none of them succeeds."""
-CHANCES = 8
-"""Rounds of as many such runs at most: where one run in a hundred wins by chance, a single round finds nothing in one
-case of three and eight in one of two thousand."""
+ALONE = Exploration(turns=1.0, quoted=1.0)
+CLOSING = replace(ALONE, words=0.25)
+"""Chance says everything, which needs no model and hardly any time; the latter closes in words now and then, where
+tools are offered: in one world words end a run in success, in another one they waste it."""
+BY_CHANCE = Exploration(0.5)
+"""Chance replies at half of the turns."""
+QUICKLY = (ALONE, CLOSING, ALONE, CLOSING)
+CHANCES = (BY_CHANCE,) * 8
+"""Rounds of as many such runs at most, where none of them succeeds; the quick ones first, where chance can say all that
+there is to reply. Where one run in a hundred wins by chance, a single round finds nothing in one case of three and
+eight in one of two thousand."""
 LOOKING_SHARE = 0.2
 """Of the minutes that may go into looking for what to learn, and by what."""
 SHORTEST_LOOK = 20.0
@@ -191,6 +198,19 @@ def reinforcing(probe: Sequence[Sequence[Episode]]) -> tuple[LearnerName, str]:
     if fmean(episode.success for group in probe for episode in group) < SOLVED:
         return "rejection-sampling", "; as long as few succeed the winners alone are imitated"
     return "policy-gradient", ""
+
+
+def chances(probe: Sequence[Episode]) -> tuple[Exploration, ...]:
+    """In what ways chance may have a say in runs such as those of `probe`, one round each."""
+    if not any(map(countable, probe)):
+        return ()
+    return (*QUICKLY, *CHANCES) if all_by_chance(probe) else CHANCES
+
+
+def all_by_chance(episodes: Sequence[Episode]) -> bool:
+    """Whether chance can say all that could be replied in these runs: it can be counted, or quoted."""
+    held = {segment.grammar for episode in episodes for segment in episode.transcript.segments if segment.grammar}
+    return bool(held) and all(said_under(one) or quoting_under(one) for one in held)
 
 
 def countable(episode: Episode) -> int:
