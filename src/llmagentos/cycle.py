@@ -449,6 +449,7 @@ class Cycle:
             corrections=source.corrections,
             preferences=source.preferences,
             briefing=source.briefing,
+            retrace=source.retrace,
             verdicts=source.verdicts,
         )
 

@@ -168,6 +168,16 @@ def test_winners_by_chance_weigh_by_what_was_still_to_be_said_and_pull_until_the
     assert (events[0].metrics["loss"] == 0) == (origin == "demonstration")
 
 
+def test_replies_of_a_run_without_loops_are_worth_the_same(workshop: Any, own_run: Callable[..., Episode]) -> None:
+    segments = (Segment("prompt", PROMPT), Segment("demonstration", (10,)), Segment("environment", (7,)))
+    said = Transcript("tiny", (*segments, Segment("demonstration", (11, 12))))
+    won = replace(own_run(PROMPT, (10,), 1.0), transcript=said, program="demonstrate")
+    context = workshop.context(practice=lambda adapter, asked: [[won, own_run(PROMPT, (13,), 0.0)]])
+    logprobs = AdapterTrainer(workshop.decoder, ADAPTER).logprobs([from_transcript(said)])[0]
+    events, _ = workshop.run(rejection_sampling(1, hinted=0, passes=0.1, discount=0.5), context)
+    assert events[0].metrics["loss"] == pytest.approx(-float(logprobs.detach().mean()), rel=1e-4)
+
+
 def test_winners_are_remembered_from_when_chance_first_had_a_say(
     workshop: Any, own_run: Callable[..., Episode]
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +11,11 @@ from learners import PROMPT, rejection_sampling
 
 from llmagentos.learning.context import Practice
 from llmagentos.learning.groups import FEWER
-from llmagentos.learning.language.rejection_sampling import WON
-from llmagentos.learning.scouting import LONGEST, MOST_IN_VAIN, ROUNDS, SAMPLES
+from llmagentos.learning.language.rejection_sampling import STRAIGHT, WON
+from llmagentos.learning.scouting import LONGEST, MOST_IN_VAIN, RETRACED, ROUNDS, SAMPLES
 from llmagentos.learning.strategy import ALONE, CLOSING
 from llmagentos.models.adapters import FusedAdapter
-from llmagentos.records.episode import Episode
+from llmagentos.records.episode import Episode, Step
 from llmagentos.records.generation import Grammar
 from llmagentos.records.task import Task
 from llmagentos.records.transcript import Segment, Transcript
@@ -73,6 +73,33 @@ def test_what_chance_wins_alone_is_learned_the_shortest_first(workshop: Any, own
     assert seeds < set(extra[WON]), "those that are won in one to four replies"
     lengths = sorted(len(extra[WON][seed][0][0]) for seed in seeds)
     assert lengths == [len(PROMPT) + 2 * replies - 1 for replies in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize(("wins_again", "reward"), [(True, 1.0), (True, 0.9), (False, 1.0)])
+def test_what_chance_won_in_circles_is_learned_without_them_where_that_wins_too(
+    workshop: Any, own_run: Callable[..., Episode], wins_again: bool, reward: float
+) -> None:
+    asked: list[tuple[Task, Sequence[str]]] = []
+    steps = tuple(Step(action, seen) for action, seen in (("a", "there"), ("b", "here"), ("b", "gate"), ("a", "")))
+
+    class Circles(World):
+        def run(self, origin: Any, replies: int, reward: float) -> Episode:
+            return replace(super().run(origin, replies, reward), observation="here", steps=steps)
+
+    def retrace(ways: Sequence[tuple[Task, Sequence[str]]]) -> list[Episode]:
+        asked.extend(ways)
+        again = world.run("demonstration", 2, reward)
+        return [replace(again, task=task, program=RETRACED, success=wins_again) for task, _ in ways]
+
+    world = Circles(own_run, wins=1, replies="(a|b)", shortest=lambda number: 4)
+    context = replace(workshop.context(practice=world), retrace=retrace)
+    workshop.run(rejection_sampling(1, hinted=0, samples=8, scouted=4), context)
+    assert [tuple(way) for _, way in asked] == [("b", "a")] * 4
+    known = context.checkpoint.load()["extra"][WON]
+    learned = [known[str(task.seed)][0].tolist() for task, _ in asked]
+    straight = wins_again and reward == 1.0
+    assert {len(tokens) for tokens, _ in learned} == {len(PROMPT) + (3 if straight else 7)}
+    assert all((STRAIGHT in scored) == straight for _, scored in learned)
 
 
 @pytest.mark.parametrize(("wins", "replies", "sent"), [(1, "(a|b)", 1), (2, "(a|b)", 0), (1, "[a-z]{9}", 0)])

@@ -17,6 +17,7 @@ from llmagentos.errors import LearningError
 from llmagentos.kernel.rollouts import Policy, Rollouts
 from llmagentos.learning.context import Corrected, Practice
 from llmagentos.learning.lessons import Lessons
+from llmagentos.learning.scouting import RETRACED
 from llmagentos.learning.worked import corrected_runs, expert_runs, openings, without_examples, worked_examples
 from llmagentos.models.adapters import new_adapter
 from llmagentos.models.rendering import Renderer
@@ -165,6 +166,22 @@ def test_no_task_is_practised_with_its_own_answer_in_the_prompt(
         prompt = renderer.decode(transcript.tokens[: transcript.trainable.index(True)])
         assert prompt.count("assistant") > 2
         assert prompt.count(episode.observation) == 1
+
+
+def test_a_way_is_played_again_as_it_is_given(system: AgentOS) -> None:
+    cycle, env = system.cycle, GridWorld(level=1, size=4)
+    tasks = [env.task("train", seed) for seed in (3, 1, 2)]
+    shown = cycle.rollouts.demonstrate(tasks, env.expert, steps=env.most_steps)
+    ways = [[step.action for step in episode.steps] for episode in shown]
+    assert len({tuple(way) for way in ways}) == 3
+    lessons = Lessons(cycle._services(cycle.parts.releases.live()), env, 0, (), practice="practice:grid")
+    again = lessons.retrace([*zip(tasks, ways, strict=True), (tasks[0], ways[0][:-1])])
+    assert [one.task for one in again] == [*tasks, tasks[0]]
+    assert [one.success for one in again] == [True, True, True, False]
+    assert [one.transcript for one in again[:3]] == [one.transcript for one in shown]
+    assert {(one.release, one.labels["purpose"], one.program) for one in again} == {
+        ("practice:grid", "practice", RETRACED)
+    }
 
 
 @pytest.fixture

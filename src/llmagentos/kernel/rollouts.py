@@ -118,12 +118,24 @@ class Rollouts:
         expert: Callable[[Task], Callable[[str], str]],
         brief: str = "",
         steps: int = 16,
+        release: str = "expert",
+        labels: dict[str, str] | None = None,
     ) -> list[Episode]:
-        """The expert's runs, with the prompts that the model will be given (see `react`); nothing is sampled."""
+        """The expert's runs, with the prompts that the model will be given (see `react`); nothing is sampled.
+
+        `release` is the label of who acts, and `expert` is asked for a player of each task in their order.
+        """
         told: dict[str, JSON] = {"brief": brief} if brief else {}
         limits = Limits(steps=steps)
         specs = [
-            ProcessSpec("demonstrate", {"function": expert(task), **told}, task=task, release="expert", limits=limits)
+            ProcessSpec(
+                "demonstrate",
+                {"function": expert(task), **told},
+                task=task,
+                release=release,
+                limits=limits,
+                labels=labels or {},
+            )
             for task in tasks
         ]
         return self._kernel.run(specs, None, self._concurrency)

@@ -18,6 +18,7 @@ from llmagentos.records.calls import Exploration
 from llmagentos.records.episode import Episode
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Candidate
+from llmagentos.records.task import Task
 from llmagentos.records.transcript import Transcript
 
 
@@ -129,6 +130,8 @@ class LearningContext:
     """(count, seed) -> those answers alone: where the model should stay as it is."""
     corrections: Callable[[FusedAdapter, Practice], list[Corrected]] = lambda adapter, asked: []
     """Own runs under an adapter as an expert corrects them; none where there is no expert."""
+    retrace: Callable[[Sequence[tuple[Task, Sequence[str]]]], list[Episode]] = lambda paths: []
+    """Tasks played once more, each with the replies that are given; nothing is sampled."""
     verdicts: Callable[[int, int], list[tuple[Transcript, bool]]] = lambda count, seed: []
     """(count, seed) -> runs of this skill that people called good or bad."""
     preferences: Callable[[int, int], list[tuple[Transcript, Transcript]]] = lambda count, seed: []

@@ -118,6 +118,23 @@ class Lessons:
             runs = [replace(run, transcript=without_examples(env, run, renderer, brief)) for run in runs]
         return [runs[at : at + asked.samples] for at in range(0, len(runs), asked.samples)]
 
+    def retrace(self, paths: Sequence[tuple[Task, Sequence[str]]]) -> list[Episode]:
+        """Training tasks played once more, each with the replies that are given, in the usual number of actions."""
+        following = (iter(replies) for _, replies in paths)
+
+        def follow(task: Task) -> Callable[[str], str]:
+            replies = next(following)
+            return lambda observation: next(replies, "")
+
+        return self._services.rollouts.demonstrate(
+            [task for task, _ in paths],
+            follow,
+            self._brief(self.env),
+            self.env.most_steps,
+            release=self._practice,
+            labels={"purpose": "practice"},
+        )
+
     def corrections(self, adapter: FusedAdapter, asked: Practice) -> list[Corrected]:
         """Own runs on fresh training tasks, corrected by the expert where the environment has one."""
         tasks = self.env.tasks("train", asked.tasks, seed=asked.seed)

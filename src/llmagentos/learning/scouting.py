@@ -4,7 +4,7 @@ In: a step's own runs and settings. Out: groups of runs of other tasks in which 
 A uniformly random policy is the oldest explorer (Sutton and Barto 2018, section 2.2 with epsilon = 1). A model that has
 learned nothing is no better one and takes its time: of a text adventure of a dozen turns chance won 4.7 runs a second,
 the untrained agent with chance at every other turn 0.2. The shortest of what was won says most about how it is won, and
-costs least to learn.
+costs least to learn; what led back to where it had begun is left out (`loops`).
 It does not know what is learned from it.
 """
 
@@ -14,6 +14,7 @@ from statistics import fmean
 
 from llmagentos.learning.context import LearningContext, Practice
 from llmagentos.learning.groups import SCOUTED, best_of, by_chance, ended
+from llmagentos.learning.loops import without_loops
 from llmagentos.learning.run import LearningRun
 from llmagentos.learning.strategy import ALONE, CLOSING, all_by_chance
 from llmagentos.learning.watch import is_mixed
@@ -31,6 +32,8 @@ SELDOM = 0.25
 """Share of own runs that succeed below which scouts are sent."""
 CHOICE = 2
 """So many times more tasks than are kept are won before a step's scouts return."""
+RETRACED = "demonstrate"
+"""The program of runs that were played again without their loops."""
 
 
 def scout(run: LearningRun, context: LearningContext, tasks: int, own: list[list[Episode]]) -> list[list[Episode]]:
@@ -41,17 +44,33 @@ def scout(run: LearningRun, context: LearningContext, tasks: int, own: list[list
         return []
     adapter, found, began = run.trainer.snapshot(), list[list[Episode]](), context.clock()
     for number in range(ROUNDS):
-        asked = Practice(TASKS, SAMPLES, run.seed(9, number), explore=CLOSING if number % 2 else ALONE)
+        explore = CLOSING if number % 2 else ALONE
+        asked = Practice(TASKS, SAMPLES, run.seed(9, number), explore=explore)
         found += filter(is_mixed, ended(context.practice(adapter, asked)))
         if len(found) >= CHOICE * tasks or context.clock() - began > LONGEST * context.minutes * 60:
             break
     run.extra[IN_VAIN] = 0 if found else int(run.extra.get(IN_VAIN, 0)) + 1
-    run.extra[SCOUTED] = len(found)
-    return sorted(found, key=_shortest)[:tasks]
+    groups = straightened(context, found, tasks)
+    run.extra[SCOUTED] = len(groups)
+    return groups
 
 
-def _shortest(group: list[Episode]) -> int:
-    """Tokens of the shortest winner."""
+def straightened(context: LearningContext, found: list[list[Episode]], tasks: int) -> list[list[Episode]]:
+    """At most `tasks` of the groups, those that can be won in the fewest actions; in the place of their winners the
+    shortest way without its loops, where that wins as well: it is played again to see."""
+    ways = [(group, min(map(without_loops, best_of(group)), key=len)) for group in found]
+    ways = sorted(ways, key=lambda pair: (len(pair[1]), _tokens(pair[0])))[:tasks]
+    again = context.retrace([(group[0].task, way) for group, way in ways])
+    groups = [group for group, _ in ways]
+    for place, run in enumerate(again):
+        best = best_of(groups[place])
+        if (run.success, run.reward) >= (best[0].success, best[0].reward):
+            groups[place] = [*(one for one in groups[place] if one not in best), run]
+    return groups
+
+
+def _tokens(group: list[Episode]) -> int:
+    """Of the shortest winner."""
     return min(len(one.transcript.trainable) for one in best_of(group))
 
 

@@ -10,8 +10,8 @@ Where replies can be counted chance has a say in practice, and plays alone while
 (`learning.scouting`): what is never tried is never won. What is won so is rare, and half of it luck, so it is
 remembered and imitated again beside later winners, a batch at a time (self-imitation, arXiv 1806.05779). There loss =
 - sum of w log p / sum of w, w = discount^(replies to come), the discounted return of what was said: the longer a run
-went on until it won, the more of its first moves were of no use. What is likely enough pulls no further, so that
-practice stays varied.
+went on until it won, the more of its first moves were of no use. Where loops were taken out of a run (`loops`) every
+move is worth the same, w = 1. What is likely enough pulls no further, so that practice stays varied.
 It does not know what the reward measures, nor how practice goes (`learning.groups`).
 """
 
@@ -21,6 +21,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -30,14 +31,16 @@ from torch import Tensor
 from llmagentos.learning.context import Learning, LearningContext
 from llmagentos.learning.groups import GroupSettings, Played, best_of, by_chance, learn_in_groups, replayed, with_replay
 from llmagentos.learning.run import LearningRun
-from llmagentos.learning.scouting import scout
+from llmagentos.learning.scouting import RETRACED, scout
 from llmagentos.learning.trainer import AdapterSettings, TrainingSequence, from_transcript
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.records.episode import Episode
 
 WON = "won"
-"""Under which a run keeps its winners: by the seed of their task, the newest last; tokens and which of them are scored,
-[2, N]."""
+"""Under which a run keeps its winners: by the seed of their task, the newest last; tokens and how each is scored: not,
+`SCORED`, or `STRAIGHT`, [2, N]."""
+SCORED, STRAIGHT = 1, 2
+"""A token that was said, in any run and in one without loops, whose first replies are worth as much as its last."""
 
 LossOf: TypeAlias = Callable[[list[TrainingSequence], list[Tensor]], Tensor]
 """Of winners and the log-probabilities of their scored tokens."""
@@ -96,7 +99,8 @@ class RejectionSampling:
             tasks = chance.sample(list(known), min(settings.batch, len(known)))
             drawn = [chance.choice(known[task]).tolist() for task in tasks]
             shown = [TrainingSequence(tuple(tokens), tuple(map(bool, scored))) for tokens, scored in drawn]
-            self._imitate(run, context, shown, self._remembered, metrics, number)
+            discounts = [1.0 if STRAIGHT in scored else settings.discount for _, scored in drawn]
+            self._imitate(run, context, shown, partial(self._remembered, discounts), metrics, number)
         return metrics
 
     def _imitate(
@@ -115,11 +119,10 @@ class RejectionSampling:
         run.trainer.backward(with_replay(loss, logprobs[len(shown) :], self.settings.replay_weight, metrics))
         metrics["gradient_norm"] = run.trainer.step(run.factor(floor=0.3))
 
-    def _remembered(self, shown: list[TrainingSequence], logprobs: list[Tensor]) -> Tensor:
+    def _remembered(self, discounts: list[float], shown: list[TrainingSequence], logprobs: list[Tensor]) -> Tensor:
         """The loss of remembered winners (see the module); 0 where everything is likely enough."""
         logp_N = torch.cat(logprobs)
-        after_N = np.concatenate([replies_after(one.targets) for one in shown])
-        weights_N = self.settings.discount ** torch.from_numpy(after_N).to(logp_N)
+        weights_N = torch.cat([one ** _after(each).to(logp_N) for one, each in zip(discounts, shown, strict=True)])
         pulls_N = logp_N.detach().exp() < self.settings.enough
         return (-logp_N * weights_N)[pulls_N].sum() / weights_N.sum()
 
@@ -127,6 +130,10 @@ class RejectionSampling:
 def mean_loss(shown: list[TrainingSequence], logprobs: list[Tensor]) -> Tensor:
     """The loss of winners that are imitated once (see the module)."""
     return -torch.cat(logprobs).mean()
+
+
+def _after(one: TrainingSequence) -> Tensor:
+    return torch.from_numpy(replies_after(one.targets))
 
 
 def replies_after(places_N: np.ndarray) -> np.ndarray:
@@ -141,7 +148,11 @@ def remember(known: dict[str, list[Tensor]], won: Sequence[tuple[str, list[Episo
         if runs:
             told = [from_transcript(one.transcript) for one in runs]
             known.pop(task, None)
-            known[task] = [torch.tensor([one.tokens, one.scored], dtype=torch.int32) for one in told]
+            scores = [STRAIGHT if one.program == RETRACED else SCORED for one in runs]
+            known[task] = [
+                torch.tensor([one.tokens, [score * scored for scored in one.scored]], dtype=torch.int32)
+                for one, score in zip(told, scores, strict=True)
+            ]
     for task in list(known)[:-most]:
         del known[task]
 
