@@ -5,11 +5,13 @@ Prints a table, writes benchmarks/results/own_runs.json; every environment and s
 
 No expert, no right answers, no examples: a game by its name, a plain Gymnasium environment, `GridWorld-v0` without its
 expert, CLINC150's banking requests (`--data`), of which it is said only whether they were called by their intent, a
-smart home, held out in other words than it was practised in (`examples/smart_home.py`), and slogans of a wanted form,
-held out on other subjects (`examples/slogans.py`). Replies are held to what the environment says can be replied (a
-game's own form of a move, an action space, four words, fifteen intents, thirty calls), so that some runs succeed by
-chance; slogans are free and rewarded for part of the way. `llmagentos learn` chooses by what, the gate lets the
-candidate live or not; then the release plays tasks of the report split, as the bare model did before, greedily both.
+smart home, held out in other words than it was practised in (`examples/smart_home.py`), slogans of a wanted form, held
+out on other subjects (`examples/slogans.py`), and a text adventure that is rewarded at its end alone
+(`examples/adventure.py`; it takes more minutes than the others). Replies are held to what the environment says can be
+replied (a game's own form of a move, an action space, four words, fifteen intents, thirty calls), so that some runs
+succeed by chance; slogans are free and rewarded for part of the way. `llmagentos learn` chooses by what, the gate lets
+the candidate live or not; then the release plays tasks of the report split, as the bare model did before, greedily
+both.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ PLANS: dict[str, str] = {
     "Labels": LABELS,
     "SmartHome": f"{EXAMPLES}/smart_home.py:SmartHome-v0",
     "Slogans": f"{EXAMPLES}/slogans.py:Slogans-v0",
+    "Adventure": f"{EXAMPLES}/adventure.py:Adventure-v0",
 }
 """Of Blackjack's hands 43 % are won at best (gymnasium's rules; basic strategy)."""
 FIGURES = ("before", "after")

@@ -1,9 +1,9 @@
 """A text adventure, rewarded at its end alone: llmagentos learn --env ./examples/adventure.py:Adventure-v0 --minutes 10
 
-In: where one is, what lies there and which ways lead on. Out: one of the moves that there are. A dozen right ones find
-the key, open the chest and bring what lay in it to the hall; nothing before the last of them is rewarded, and nobody
-shows how. Chance, which needs no model, finds the first ways; the shortest of them are learned. Every house is drawn
-anew, so that held-out ones were never seen.
+In: where one is, what lies there and which ways lead on. Out: one of the moves that there are. Eight or ten right ones
+find the key, open the chest and bring what lay in it to the hall; nothing before the last of them is rewarded, and
+nobody shows how. Chance, which needs no model, finds the first ways; the shortest of them are learned. Every house is
+one of ten thousand, so that hardly any held-out one was seen.
 """
 
 from __future__ import annotations

@@ -57,3 +57,37 @@ def test_a_slogan_is_rewarded_for_each_wish_that_it_meets(said: str, reward: flo
             _, given, ended, _, info = env.step(said.format(subject.capitalize()))
             assert (given, ended, info["success"]) == (pytest.approx(reward), True, reward == 1)
     assert not subjects["train"] & subjects["report"]
+
+
+@pytest.mark.parametrize("split", ["train", "report"])
+def test_an_adventure_can_be_won_in_time_and_is_rewarded_at_its_end_alone(split: str) -> None:
+    env = make(f"{EXAMPLES}/adventure.py:Adventure-v0")
+    house: Any = env.unwrapped
+    lengths = set()
+    for seed in range(40):
+        seen, info = env.reset(seed=seed, options={"split": split})
+        key, chest = house.lying["key"], house.chest
+        moves = [f"go {room}" for room in way(house.doors, "hall", key)] + ["take key"]
+        moves += [f"go {room}" for room in way(house.doors, key, chest)] + ["open chest", f"take {house.treasure}"]
+        moves += [f"go {room}" for room in way(house.doors, chest, "hall")] + [f"drop {house.treasure}"]
+        assert house.treasure in info["instructions"]
+        assert house.treasure not in seen
+        for number, move in enumerate(moves, 1):
+            assert move in info["replies"]
+            seen, reward, ended, _, info = env.step(move)
+            assert (reward, ended) == (float(number == len(moves)), number == len(moves))
+        assert info["success"]
+        assert len(moves) <= house.most_steps
+        lengths.add(len(moves))
+    assert lengths == {8, 10}
+    env.reset(seed=0, options={"split": split})
+    assert env.step("open chest")[1:] == (0.0, True, False, {"success": False, "lenient": False}), "there is none here"
+
+
+def way(doors: dict[str, set[str]], start: str, end: str) -> list[str]:
+    """The rooms between two of them, the latter included."""
+    paths = [[start]]
+    while paths[0][-1] != end:
+        path = paths.pop(0)
+        paths += [[*path, room] for room in sorted(doors[path[-1]]) if room not in path]
+    return paths[0][1:]
