@@ -103,6 +103,37 @@ def test_a_call_quotes_what_was_read_and_meets_its_schema() -> None:
     assert '{"stop": {"host": "db"}}' in found
 
 
+@given(
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(["string", "integer", "number"])},
+        optional={
+            "minLength": st.integers(0, 6),
+            "maxLength": st.integers(1, 6),
+            "minimum": st.integers(-3, 9),
+            "maximum": st.integers(0, 9),
+            "exclusiveMinimum": st.integers(-3, 9),
+            "exclusiveMaximum": st.integers(0, 9),
+        },
+    ),
+    st.integers(),
+)
+def test_a_quote_is_within_what_its_schema_bounds(schema: dict[str, JSON], seed: int) -> None:
+    spec = tool("x", {"a": schema, "way": {"enum": ["on"]}})
+    said = quoted_call(call_grammar([spec]), ["Put 3, 7.5 and -2 of room-12 to Ann Lee."], random.Random(seed))
+    call = parse_call(said, ["x"]).call
+    assert call is None or jsonschema.Draft202012Validator(spec.parameters).is_valid(call.arguments)
+    assert (call is None) == (said == "")
+
+
+def test_a_bounded_number_is_quoted() -> None:
+    grammar = call_grammar([tool("pay", {"amount": {"type": "integer", "minimum": 1}})])
+    assert quoting_under(grammar)
+    assert {quoted_call(grammar, ["From -5 to 30."], random.Random(seed)) for seed in range(40)} == {
+        "",
+        '{"pay": {"amount": 30}}',
+    }
+
+
 @pytest.mark.parametrize(
     ("spec", "read"),
     [

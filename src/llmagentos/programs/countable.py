@@ -21,8 +21,10 @@ from llmagentos.records.generation import Grammar
 from llmagentos.records.identity import JSON
 from llmagentos.records.message import ToolCall
 
-_SAYS_MORE = {"pattern", "format", "enum", "minLength", "minimum", "maximum", "multipleOf", "anyOf", "oneOf", "not"}
-"""Of an argument's schema what a quoted value might not meet."""
+_SAYS_MORE = {"pattern", "format", "enum", "multipleOf", "anyOf", "oneOf", "allOf", "not", "$ref"}
+"""Of an argument's schema what a quoted value might not meet and is not looked at."""
+_BOUNDS_MORE = {"exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
+"""Of a whole number's schema what leaves out some of its range."""
 
 
 @lru_cache(maxsize=256)
@@ -63,21 +65,45 @@ def quoted_call(grammar: Grammar, read: Iterable[str], chance: random.Random) ->
     if ways is None:
         return ""
     texts = list(read)
-    arguments = {key: quote(way, texts, chance) if isinstance(way, str) else chance.choice(way) for key, way in ways}
-    unsaid = any(isinstance(way, str) and arguments[key] is None for key, way in ways)
-    return "" if unsaid else render_call(ToolCall(name, arguments))
+    arguments: dict[str, JSON] = {}
+    for key, way in ways:
+        value = chance.choice(way) if isinstance(way, list) else quote(str(way["type"]), texts, chance)
+        if isinstance(way, dict) and not _fits(way, value):
+            return ""
+        arguments[key] = value
+    return render_call(ToolCall(name, arguments))
 
 
-def _quoted(schema: JSON) -> list[tuple[str, list[JSON] | str]] | None:
-    """Of each argument its values, or the type of what is to be quoted; None where one is something else."""
-    needed, ways = _needed(schema), list[tuple[str, list[JSON] | str]]()
+def _quoted(schema: JSON) -> list[tuple[str, list[JSON] | dict[str, JSON]]] | None:
+    """Of each argument its values, or the schema of what is to be quoted; None where one is something else."""
+    needed, ways = _needed(schema), list[tuple[str, list[JSON] | dict[str, JSON]]]()
     for name, argument in needed or ():
         values = _values(argument)
-        kind = str(argument.get("type")) if isinstance(argument, dict) and not _SAYS_MORE & set(argument) else ""
-        if not values and not quotable(kind):
+        if values:
+            ways.append((name, values))
+        elif isinstance(argument, dict) and not _SAYS_MORE & set(argument) and quotable(str(argument.get("type"))):
+            ways.append((name, argument))
+        else:
             return None
-        ways.append((name, values or kind))
     return None if needed is None else ways
+
+
+def _fits(schema: dict[str, JSON], value: JSON) -> bool:
+    """Whether a quote, a text or a number, is within what its schema bounds."""
+    if isinstance(value, str):
+        low, high, size = schema.get("minLength"), schema.get("maxLength"), len(value)
+        return not (isinstance(low, int) and size < low) and not (isinstance(high, int) and size > high)
+    if not isinstance(value, int | float):
+        return False
+    least = [schema[key] for key in ("minimum", "exclusiveMinimum") if key in schema]
+    most = [schema[key] for key in ("maximum", "exclusiveMaximum") if key in schema]
+    bounds = [one for one in (*least, *most) if isinstance(one, int | float)]
+    if len(bounds) < len(least) + len(most) or value in (
+        schema.get("exclusiveMinimum"),
+        schema.get("exclusiveMaximum"),
+    ):
+        return False
+    return all(value >= one for one in bounds[: len(least)]) and all(value <= one for one in bounds[len(least) :])
 
 
 def _arguments(schema: JSON) -> list[dict[str, JSON]] | None:
@@ -121,6 +147,12 @@ def _values(schema: JSON) -> list[JSON]:
     if schema.get("type") == "boolean":
         return [True, False]
     low, high = schema.get("minimum"), schema.get("maximum")
-    if schema.get("type") == "integer" and isinstance(low, int) and isinstance(high, int) and high - low < MOST:
+    if (
+        not _BOUNDS_MORE & set(schema)
+        and schema.get("type") == "integer"
+        and isinstance(low, int)
+        and isinstance(high, int)
+        and high - low < MOST
+    ):
         return list(range(low, high + 1))
     return []
