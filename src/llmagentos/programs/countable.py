@@ -12,6 +12,8 @@ import random
 from collections.abc import Iterable
 from functools import lru_cache
 from itertools import product
+from operator import ge, gt, le, lt
+from typing import TypeAlias
 
 from llmagentos.programs.constraining import calls_of
 from llmagentos.programs.parsing import render_call
@@ -21,8 +23,13 @@ from llmagentos.records.generation import Grammar
 from llmagentos.records.identity import JSON
 from llmagentos.records.message import ToolCall
 
+Ways: TypeAlias = list[tuple[str, list[JSON] | dict[str, JSON]]]
+"""Of each argument its values, or the schema of what is to be quoted."""
 _SAYS_MORE = {"pattern", "format", "enum", "multipleOf", "anyOf", "oneOf", "allOf", "not", "$ref"}
 """Of an argument's schema what a quoted value might not meet and is not looked at."""
+_LENGTHS = {"minLength": ge, "maxLength": le}
+_NUMBERS = {"minimum": ge, "exclusiveMinimum": gt, "maximum": le, "exclusiveMaximum": lt}
+"""How a text's length and a number are bounded by a schema."""
 _BOUNDS_MORE = {"exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
 """Of a whole number's schema what leaves out some of its range."""
 
@@ -54,14 +61,13 @@ def tools_under(grammar: Grammar) -> tuple[str, ...]:
 
 def quoting_under(grammar: Grammar) -> bool:
     """Whether chance can make calls by quoting, of tools of which some take what cannot be counted."""
-    return not said_under(grammar) and any(_quoted(schema) is not None for _, schema in calls_of(grammar))
+    return not said_under(grammar) and any(ways is not None for _, ways in _ways(grammar))
 
 
 def quoted_call(grammar: Grammar, read: Iterable[str], chance: random.Random) -> str:
     """A call of a tool, each as likely, with values that a schema lists or that stand in what was `read`; "" where the
     tool takes something else."""
-    name, schema = chance.choice(calls_of(grammar))
-    ways = _quoted(schema)
+    name, ways = chance.choice(_ways(grammar))
     if ways is None:
         return ""
     texts = list(read)
@@ -74,9 +80,15 @@ def quoted_call(grammar: Grammar, read: Iterable[str], chance: random.Random) ->
     return render_call(ToolCall(name, arguments))
 
 
-def _quoted(schema: JSON) -> list[tuple[str, list[JSON] | dict[str, JSON]]] | None:
-    """Of each argument its values, or the schema of what is to be quoted; None where one is something else."""
-    needed, ways = _needed(schema), list[tuple[str, list[JSON] | dict[str, JSON]]]()
+@lru_cache(maxsize=256)
+def _ways(grammar: Grammar) -> tuple[tuple[str, Ways | None], ...]:
+    """Each tool with what its arguments may be."""
+    return tuple((name, _quoted(schema)) for name, schema in calls_of(grammar))
+
+
+def _quoted(schema: JSON) -> Ways | None:
+    """What each argument may be; None where one can neither be counted nor quoted."""
+    needed, ways = _needed(schema), Ways()
     for name, argument in needed or ():
         values = _values(argument)
         if values:
@@ -90,20 +102,12 @@ def _quoted(schema: JSON) -> list[tuple[str, list[JSON] | dict[str, JSON]]] | No
 
 def _fits(schema: dict[str, JSON], value: JSON) -> bool:
     """Whether a quote, a text or a number, is within what its schema bounds."""
-    if isinstance(value, str):
-        low, high, size = schema.get("minLength"), schema.get("maxLength"), len(value)
-        return not (isinstance(low, int) and size < low) and not (isinstance(high, int) and size > high)
-    if not isinstance(value, int | float):
+    size = len(value) if isinstance(value, str) else value
+    if not isinstance(size, int | float):
         return False
-    least = [schema[key] for key in ("minimum", "exclusiveMinimum") if key in schema]
-    most = [schema[key] for key in ("maximum", "exclusiveMaximum") if key in schema]
-    bounds = [one for one in (*least, *most) if isinstance(one, int | float)]
-    if len(bounds) < len(least) + len(most) or value in (
-        schema.get("exclusiveMinimum"),
-        schema.get("exclusiveMaximum"),
-    ):
-        return False
-    return all(value >= one for one in bounds[: len(least)]) and all(value <= one for one in bounds[len(least) :])
+    checks = _LENGTHS if isinstance(value, str) else _NUMBERS
+    bounds = [(within, schema[key]) for key, within in checks.items() if key in schema]
+    return all(isinstance(bound, int | float) and bool(within(size, bound)) for within, bound in bounds)
 
 
 def _arguments(schema: JSON) -> list[dict[str, JSON]] | None:
