@@ -53,6 +53,7 @@ def test_halving_wins_and_every_seed_is_a_game_of_its_own() -> None:
         ("GuessTheNumber", ["[7]", "[20]"], ["7", "[x]", "I guess [7]"]),
         ("TowerOfHanoi", ["[A C]", "[A, C]"], ["[A D]", "A C", "[A   C]"]),
         ("FrozenLake", ["[up]", "[w]"], ["up", "[jump]"]),
+        ("Blackjack", ["[hit]", "[stand]"], ["hit", "[double]", "[hit][stand]"]),
     ],
 )
 def test_moves_have_the_form_that_the_game_reads(name: str, moves: list[str], others: list[str]) -> None:
@@ -62,11 +63,24 @@ def test_moves_have_the_form_that_the_game_reads(name: str, moves: list[str], ot
     ] * len(others)
 
 
+def test_a_game_that_swaps_its_words_or_gives_a_reason_for_a_reward_is_played() -> None:
+    env = make("TextGame-v0?name=Countdown")
+    begun(env)
+    seen, *_ = env.step("[0 1 +]")
+    assert "[0 1 +]" not in seen
+    assert "Current progress" in seen
+    cups = make("TextGame-v0?name=ThreeCardMonte")
+    begun(cups)
+    seen, *_ = cups.step("[99]")
+    _, reward, done, _, info = cups.step("[99]")
+    assert (done, reward, info["success"]) == (True, 0.0, False)
+
+
 def test_form_of_moves_is_the_users_where_one_is_given() -> None:
     for said in (r"\[[0-9]\]", ""):
         _, info = begun(make("TextGame-v0" + write_query({"name": "GuessTheNumber", "replies": said})))
         assert info["replies"] == said
-    assert begun(make("TextGame-v0?name=Blackjack"))[1]["replies"] == "", "it has no one form"
+    assert begun(make("TextGame-v0?name=Set"))[1]["replies"] == "", "it has no one form"
 
 
 def test_games_side_by_side_do_not_disturb_each_other_nor_python() -> None:

@@ -102,14 +102,37 @@ def test_what_chance_won_in_circles_is_learned_without_them_where_that_wins_too(
     assert all((STRAIGHT in scored) == straight for _, scored in learned)
 
 
-@pytest.mark.parametrize(("wins", "replies", "sent"), [(1, "(a|b)", 1), (2, "(a|b)", 0), (1, "[a-z]{9}", 0)])
-def test_scouts_are_sent_where_own_runs_seldom_win_and_replies_can_be_counted(
+@pytest.mark.parametrize(
+    ("wins", "replies", "sent"), [(1, "(a|b)", 1), (2, "(a|b)", 0), (1, "[a-z]{9}", 1), (1, "", 0)]
+)
+def test_scouts_are_sent_where_own_runs_seldom_win_and_replies_can_be_counted_or_quoted(
     workshop: Any, own_run: Callable[..., Episode], wins: int, replies: str, sent: int
 ) -> None:
     world = World(own_run, wins=wins, replies=replies, shortest=lambda number: 1)
     events, _ = learned(workshop, world)
     assert len(world.scouts) == sent
     assert ("scouted" in events[0].metrics) == bool(sent)
+
+
+def test_what_is_won_comes_before_what_is_rewarded_for_part_of_the_way(
+    workshop: Any, own_run: Callable[..., Episode]
+) -> None:
+    class Partly(World):
+        def run(self, origin: Any, replies: int, reward: float) -> Episode:
+            partly = reward > 0 and origin == "demonstration" and replies < 5
+            found = super().run(origin, replies, 0.5 if partly else reward)
+            return replace(found, success=found.success and not partly)
+
+    world = Partly(own_run, wins=1, replies="(a|b)", shortest=lambda number: 5 if number < 2 else 1)
+    _, extra = learned(workshop, world)
+    assert len(world.scouts) == 4, "two tasks of a round are won, and twice as many as are kept are wanted"
+    assert len(extra[WON]) > 4
+    kept = [str(one.seed * 1000 + number) for one in world.scouts for number in range(2)]
+    assert sum(seed in extra[WON] for seed in kept) == 4
+    none_won = Partly(own_run, wins=1, replies="(a|b)", shortest=lambda number: 1)
+    learner = rejection_sampling(1, hinted=0, samples=8, scouted=4)
+    workshop.run(learner, workshop.context("none", practice=none_won))
+    assert len(none_won.scouts) == 1
 
 
 def test_scouts_that_find_nothing_are_sent_twice_and_no_more(workshop: Any, own_run: Callable[..., Episode]) -> None:

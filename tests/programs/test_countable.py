@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmagentos.programs.constraining import call_grammar, calls_of, sayable
-from llmagentos.programs.countable import quoted_call, quoting_under, said_under
+from llmagentos.programs.countable import quoted_under, quoting_under, said_under
 from llmagentos.programs.parsing import parse_call
 from llmagentos.programs.replies import MOST
 from llmagentos.records.generation import Grammar
@@ -96,7 +96,7 @@ def test_a_call_quotes_what_was_read_and_meets_its_schema() -> None:
     tools += [tool("stop", {"host": text})]
     grammar = call_grammar(tools)
     assert quoting_under(grammar)
-    found = {quoted_call(grammar, ["Shift web-42 by 3.", "db is down"], random.Random(seed)) for seed in range(400)}
+    found = {quoted_under(grammar, ["Shift web-42 by 3.", "db is down"], random.Random(seed)) for seed in range(400)}
     calls = [parse_call(one, ["move", "stop"]).call for one in found]
     assert all(call and sayable(tools[call.name == "stop"], call.arguments) for call in calls)
     assert '{"move": {"host": "web-42", "way": "up", "by": 3}}' in found
@@ -119,7 +119,7 @@ def test_a_call_quotes_what_was_read_and_meets_its_schema() -> None:
 )
 def test_a_quote_is_within_what_its_schema_bounds(schema: dict[str, JSON], seed: int) -> None:
     spec = tool("x", {"a": schema, "way": {"enum": ["on"]}})
-    said = quoted_call(call_grammar([spec]), ["Put 3, 7.5 and -2 of room-12 to Ann Lee."], random.Random(seed))
+    said = quoted_under(call_grammar([spec]), ["Put 3, 7.5 and -2 of room-12 to Ann Lee."], random.Random(seed))
     call = parse_call(said, ["x"]).call
     assert call is None or jsonschema.Draft202012Validator(spec.parameters).is_valid(call.arguments)
     assert (call is None) == (said == "")
@@ -128,7 +128,7 @@ def test_a_quote_is_within_what_its_schema_bounds(schema: dict[str, JSON], seed:
 def test_a_bounded_number_is_quoted() -> None:
     grammar = call_grammar([tool("pay", {"amount": {"type": "integer", "minimum": 1}})])
     assert quoting_under(grammar)
-    assert {quoted_call(grammar, ["From -5 to 30."], random.Random(seed)) for seed in range(40)} == {
+    assert {quoted_under(grammar, ["From -5 to 30."], random.Random(seed)) for seed in range(40)} == {
         "",
         '{"pay": {"amount": 30}}',
     }
@@ -145,13 +145,24 @@ def test_a_bounded_number_is_quoted() -> None:
     ],
 )
 def test_what_cannot_be_quoted_is_left_to_the_agent(spec: ToolSpec, read: str) -> None:
-    assert quoted_call(call_grammar([spec]), [read], random.Random(0)) == ""
+    assert quoted_under(call_grammar([spec]), [read], random.Random(0)) == ""
 
 
 def test_nothing_is_quoted_where_all_can_be_counted_or_nothing_can() -> None:
     assert not quoting_under(call_grammar([tool("x", {"a": {"type": "boolean"}})]))
     assert not quoting_under(call_grammar([tool("x", {"a": {}})]))
-    assert not quoting_under(Grammar("regex", "[a-z]+"))
+    assert not quoting_under(Grammar("regex", "yes|no"))
+    assert not quoting_under(Grammar("regex", ""))
+
+
+def test_a_reply_in_a_form_quotes_what_was_read() -> None:
+    rules, board = "Say [up] or [down]. A wall is marked [#].", "You can go [left]."
+    form = Grammar("regex", r"\[([a-z]+)\]")
+    assert quoting_under(form)
+    said = {quoted_under(form, [rules, board], random.Random(seed)) for seed in range(60)}
+    assert said == {"[up]", "[down]", "[left]"}
+    assert quoted_under(form, ["nothing of the kind"], random.Random(0)) == ""
+    assert quoted_under(Grammar("regex", "[a-z]*"), ["", "- a"], random.Random(0)) == "a"
 
 
 def test_other_grammars_have_no_calls() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import math
 import random
 import re
 import sys
@@ -19,6 +20,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from numbers import Real
 from typing import Any
 
 from llmagentos.environments.adapter import split_seed
@@ -33,6 +35,9 @@ MOST_CHARACTERS = 4_000
 
 MADE_GOOD = 0.5
 """Of the game's reward after an invalid move that was made good: a clean game is worth more, as it is to who judges."""
+
+OWN_MOVE = "PLAYER_ACTION"
+"""Kind of what a game repeats of the player's own move."""
 
 _READING = ("compile", "search", "match", "fullmatch", "findall", "finditer")
 _EVALUATES = re.compile(r"\b(?:eval|exec|parse_expr|sympify)\(")
@@ -77,13 +82,13 @@ class TextGame(LanguageEnvironment):
             over, _ = self._game.step(text[:MOST_CHARACTERS])
             said = self._heard()
             rewards, infos = self._game.close() if over else ({}, {})
-        seen = "\n".join(heard for kind, heard in said if kind != "PLAYER_ACTION")
+        seen = "\n".join(heard for kind, heard in said if kind != OWN_MOVE)
         # An invalid move is told by the game's administration; it may be made good once and is no clean play.
         self._clean &= not any(kind == "GAME_ADMIN" for kind, _ in said)
         if not over:
             return seen, 0.0, False, False, {}
         self._running = False
-        reward = min(1.0, max(0.0, float((rewards or {}).get(0, 0.0))))
+        reward = _reward((rewards or {}).get(0))
         foul = bool(infos.get(0, {}).get("invalid_move", False))
         won = reward == 1.0 and not foul
         given = 0.0 if foul else reward if self._clean else reward * MADE_GOOD
@@ -92,7 +97,8 @@ class TextGame(LanguageEnvironment):
     def _heard(self) -> list[tuple[str, str]]:
         """Kind and text of everything said since the last turn, each line without needless space."""
         _, messages = self._game.get_observation()
-        return [(kind.name, text.strip()) for _, text, kind in messages]
+        # Some games swap the arguments of a player's move: then its kind is the move, a text.
+        return [(getattr(kind, "name", OWN_MOVE), str(text).strip()) for _, text, kind in messages]
 
     @contextmanager
     def _own_dice(self, doing: str) -> Iterator[None]:
@@ -153,9 +159,15 @@ def make_game(options: dict[str, JSON]) -> Any:
     return game
 
 
+def _reward(said: object) -> float:
+    """In [0, 1]. Some games give an invalid move's reason in the place of its reward: that is 0."""
+    return min(1.0, max(0.0, float(said))) if isinstance(said, Real) and not math.isnan(said) else 0.0
+
+
 @lru_cache
 def move_form(game: type) -> str:
-    """The regular expression by which a game reads a move in brackets; empty where it has none, or several."""
+    """The regular expression by which a game reads a move in brackets, or else the moves that it looks for one by one;
+    empty where it has several forms, or none."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(game)))
     except (OSError, TypeError, SyntaxError):
@@ -173,7 +185,21 @@ def move_form(game: type) -> str:
         and isinstance(node.args[0].value, str)
     }
     moves = [one for one in found if one.startswith((r"\[", r"\{")) and one.endswith((r"\]", r"\}"))]
+    if not moves:
+        return "|".join(map(re.escape, _looked_for(tree)))
     return _plainest(moves[0]) if len(moves) == 1 else ""
+
+
+def _looked_for(tree: ast.AST) -> list[str]:
+    """Words in brackets that a game compares with something: `"[hit]" in action`."""
+    compared = (
+        text.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Compare)
+        for text in (node.left, *node.comparators)
+        if isinstance(text, ast.Constant) and isinstance(text.value, str)
+    )
+    return [text for text in dict.fromkeys(compared) if re.fullmatch(r"\[[\w ]+\]", text)]
 
 
 def _plainest(form: str) -> str:

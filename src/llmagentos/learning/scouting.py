@@ -47,7 +47,7 @@ def scout(run: LearningRun, context: LearningContext, tasks: int, own: list[list
         explore = CLOSING if number % 2 else ALONE
         asked = Practice(TASKS, SAMPLES, run.seed(9, number), explore=explore)
         found += filter(is_mixed, ended(context.practice(adapter, asked)))
-        if len(found) >= CHOICE * tasks or context.clock() - began > LONGEST * context.minutes * 60:
+        if enough(found, CHOICE * tasks) or context.clock() - began > LONGEST * context.minutes * 60:
             break
     run.extra[IN_VAIN] = 0 if found else int(run.extra.get(IN_VAIN, 0)) + 1
     groups = straightened(context, found, tasks)
@@ -55,11 +55,17 @@ def scout(run: LearningRun, context: LearningContext, tasks: int, own: list[list
     return groups
 
 
+def enough(found: list[list[Episode]], tasks: int) -> bool:
+    """Whether so many tasks were won, or rewarded for part of the way where none was won."""
+    won = [group for group in found if any(one.success for one in best_of(group))]
+    return len(won or found) >= tasks
+
+
 def straightened(context: LearningContext, found: list[list[Episode]], tasks: int) -> list[list[Episode]]:
-    """At most `tasks` of the groups, those that can be won in the fewest actions; in the place of their winners the
+    """At most `tasks` of the groups, those that went farthest, in the fewest actions; in the place of their winners the
     shortest way without its loops, where that wins as well: it is played again to see."""
     ways = [(group, min(map(without_loops, best_of(group)), key=len)) for group in found]
-    ways = sorted(ways, key=lambda pair: (len(pair[1]), _tokens(pair[0])))[:tasks]
+    ways = sorted(ways, key=lambda pair: (*_short_of(pair[0]), len(pair[1]), _tokens(pair[0])))[:tasks]
     again = context.retrace([(group[0].task, way) for group, way in ways])
     groups = [group for group, _ in ways]
     for place, run in enumerate(again):
@@ -67,6 +73,12 @@ def straightened(context: LearningContext, found: list[list[Episode]], tasks: in
         if (run.success, run.reward) >= (best[0].success, best[0].reward):
             groups[place] = [*(one for one in groups[place] if one not in best), run]
     return groups
+
+
+def _short_of(group: list[Episode]) -> tuple[bool, float]:
+    """How far its best run was from success: less is better."""
+    best = best_of(group)[0]
+    return not best.success, -best.reward
 
 
 def _tokens(group: list[Episode]) -> int:

@@ -202,9 +202,8 @@ def reinforcing(probe: Sequence[Sequence[Episode]]) -> tuple[LearnerName, str]:
 
 def chances(probe: Sequence[Episode]) -> tuple[Exploration, ...]:
     """In what ways chance may have a say in runs such as those of `probe`, one round each."""
-    if not any(map(countable, probe)):
-        return ()
-    return (*QUICKLY, *CHANCES) if all_by_chance(probe) else CHANCES
+    counted = CHANCES if any(map(countable, probe)) else ()
+    return (*QUICKLY, *counted) if all_by_chance(probe) else counted
 
 
 def all_by_chance(episodes: Sequence[Episode]) -> bool:

@@ -1,7 +1,7 @@
-"""Calls that can be counted, as every argument has a few values, and those that chance can make by quoting.
+"""Replies that can be counted, as every argument of a call has a few values, and those that chance makes by quoting.
 
 In: the grammar of a reply, and what was read. Out: all that can be replied under it, where that can be counted; else
-one call, with texts and numbers that stand in what was read.
+one call, with texts and numbers that stand in what was read, or one reply that stands there.
 It does not know who replies, nor what a tool does.
 """
 
@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from llmagentos.programs.constraining import calls_of
 from llmagentos.programs.parsing import render_call
-from llmagentos.programs.quoting import quotable, quote
+from llmagentos.programs.quoting import quotable, quote, quote_form
 from llmagentos.programs.replies import MOST, listed
 from llmagentos.records.generation import Grammar
 from llmagentos.records.identity import JSON
@@ -60,13 +60,18 @@ def tools_under(grammar: Grammar) -> tuple[str, ...]:
 
 
 def quoting_under(grammar: Grammar) -> bool:
-    """Whether chance can make calls by quoting, of tools of which some take what cannot be counted."""
-    return not said_under(grammar) and any(ways is not None for _, ways in _ways(grammar))
+    """Whether chance can reply by quoting: in a form, or with calls of tools of which some take what cannot be
+    counted."""
+    if said_under(grammar):
+        return False
+    return bool(grammar.text) if grammar.kind == "regex" else any(ways is not None for _, ways in _ways(grammar))
 
 
-def quoted_call(grammar: Grammar, read: Iterable[str], chance: random.Random) -> str:
-    """A call of a tool, each as likely, with values that a schema lists or that stand in what was `read`; "" where the
-    tool takes something else."""
+def quoted_under(grammar: Grammar, read: Iterable[str], chance: random.Random) -> str:
+    """What stands in what was `read` and is in the form of a reply, or a call of a tool, each as likely, with values
+    that a schema lists or that stand there; "" where there is none, or the tool takes something else."""
+    if grammar.kind == "regex":
+        return quote_form(grammar.text, read, chance)
     name, ways = chance.choice(_ways(grammar))
     if ways is None:
         return ""

@@ -1,6 +1,7 @@
 """What could be quoted from texts that were read: whom or what they name, and else their words.
 
-In: texts, such as a customer's request and what a tool said. Out: values for the arguments of a call.
+In: texts, such as a customer's request and what a tool said. Out: values for the arguments of a call, or a reply whose
+form is known.
 Where a tool takes a text or a number, what it wants was nearly always said before: the number of an order, the name of
 a host. Chance that quotes is right once in a few dozen calls, where chance that spells never is.
 It does not know which tool is called, nor who draws.
@@ -48,6 +49,14 @@ def quote(kind: str, read: Iterable[str], chance: random.Random) -> JSON:
     words = list(dict.fromkeys(text for one in texts for text in _words(one)))
     among = named if named and chance.random() < NAMED else words
     return chance.choice(among) if among else None
+
+
+def quote_form(form: str, read: Iterable[str], chance: random.Random) -> str:
+    """A text in this form, a regular expression, that stands in what was `read`; "" where there is none: a move that
+    the rules of a game name, one of the labels that the instructions list."""
+    found = list(dict.fromkeys(match.group() for one in read for match in re.finditer(form, one)))
+    among = [text for text in found if 0 < len(text) <= LONGEST]
+    return chance.choice(among) if among else ""
 
 
 def closing_words(read: Sequence[str], chance: random.Random) -> str:

@@ -16,7 +16,7 @@ import msgspec
 
 from llmagentos.errors import EnvironmentFault
 from llmagentos.programs.constraining import call_grammar
-from llmagentos.programs.countable import quoted_call, said_under, tools_under
+from llmagentos.programs.countable import quoted_under, said_under, tools_under
 from llmagentos.programs.opening import opening
 from llmagentos.programs.parsing import parse_call
 from llmagentos.programs.quoting import closing_words
@@ -104,6 +104,8 @@ def play(
     new = opening(instructions or seen.instructions, everything, examples, first, brief)
     told: tuple[ToolSpec, ...] | None = everything
     observation, read = seen.text, [seen.text]
+    if not seen.tools:
+        read.insert(0, instructions or seen.instructions)  # the rules of a game name its moves
     replies = seen.replies if not everything else ""
     explore, opinion = voices.explore, voices.opinion
     if explore is not None and (system or (yield from _left_out(explore))):
@@ -152,10 +154,13 @@ def _by_chance(
     """At a share of the turns one of all replies that are `held` to a grammar; where they cannot be counted, a call
     that quotes what was `read`, or the name of the tool to be called; now and then words that close the run. Each tool
     or reply is as likely; None and "" at the other turns, and where there is nothing to choose.
+
+    Replies in a form that cannot be counted, where a quote is worth little beside the agent's own words, are quoted by
+    chance that plays alone.
     """
     counted = said_under(held)
     choices = counted or tools_under(held)
-    if not choices:
+    if not choices and (not held.text or explore.turns < 1):
         return None, ""
     drawn = yield from Random()
     if drawn >= explore.turns:
@@ -164,9 +169,11 @@ def _by_chance(
     if held.kind != "regex" and chance.random() < explore.words:
         return closing_words(read, chance), ""
     if not counted and chance.random() < explore.quoted:
-        quoted = quoted_call(held, read, chance)
+        quoted = quoted_under(held, read, chance)
         if quoted:
             return quoted, ""
+    if not choices:
+        return None, ""
     chosen = choices[int(drawn / explore.turns * len(choices))]
     return (chosen, "") if counted else (None, chosen)
 
