@@ -32,8 +32,8 @@ LOW_PRIORITY = 10
     is_flag=False,
     flag_value="",
     metavar="[FILE]",
-    help="Instead: learn requests with what is right to do, from a CSV, JSONL or Parquet file or a folder. Without "
-    "FILE: the documents of `llmagentos data`.",
+    help="Instead: learn requests with what is right to do, from a CSV, JSONL, Excel or Parquet file or a folder. "
+    "Without FILE: the documents of `llmagentos data`.",
 )
 @request_options
 @click.option("--auto", "alone", is_flag=True, help="Choose the skill with the largest expected gain, at low priority.")

@@ -72,7 +72,7 @@ BUILT_IN: tuple[EnvironmentEntry, ...] = (
         "your own requests with what is right to do: a label, a call or an answer",
         "llmagentos.environments.requests:RequestsEnvironment",
         {
-            "data": "a CSV, TSV, JSON, JSONL or Parquet file, or a folder of them",
+            "data": "a CSV, TSV, JSON, JSONL, Excel or Parquet file, or a folder of them",
             "request, label, call, answer, split": "columns, where they are not called so",
             "nothing": "labels that no tool fits, with commas (oos, out_of_scope)",
             "tools": "a JSON file that describes the tools",

@@ -1,4 +1,5 @@
-"""A user's file or folder, record after record: tables, JSON, YAML, texts, Parquet, Arrow, Hugging Face folders.
+"""A user's file or folder, record after record: tables, spreadsheets, JSON, YAML, texts, Parquet, Arrow, Hugging Face
+folders.
 
 In: a path. Out: `RawRow`s with their place, and what could not be read with the reason. Nothing is executed.
 It does not know what a record means.
@@ -14,15 +15,16 @@ from typing import Any
 
 from llmagentos.environments.request_json import json_line_rows, json_rows, yaml_rows
 from llmagentos.environments.request_rows import BROKEN, NOT_UTF8, RawRow, Report, encoding_of, split_in
+from llmagentos.environments.request_sheets import SPREADSHEETS, sheet_rows
 from llmagentos.environments.request_tables import table_rows
 from llmagentos.errors import MissingExtraError, NotFoundError, SourceError
 from llmagentos.records.document import LeftOut
 from llmagentos.records.identity import JSON
 
-KINDS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".arrow")
+KINDS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".arrow", *SPREADSHEETS)
 """Where a folder has some, its other files are none of its data."""
 TEXTS, YAML = ".txt", (".yml", ".yaml")
-PACKED = (".gz", ".zip", ".bz2", ".xz", ".zst", ".7z", ".tar", ".xls", ".xlsx", ".ods")
+PACKED = (".gz", ".zip", ".bz2", ".xz", ".zst", ".7z", ".tar")
 """What is not opened here. Among the files of a folder these are told of: somebody may count on them."""
 LABELLED = "__label__"
 """What fastText writes before a label."""
@@ -34,7 +36,7 @@ def read_rows(path: Path, report: Report) -> Iterator[RawRow]:
     """Every record of a file, or of all the files of a folder.
 
     A record that cannot be read goes to `report`. `NotFoundError` where nothing is there, `SourceError` for a file that
-    cannot be read at all, `MissingExtraError` for Parquet and Arrow without the package that reads them.
+    cannot be read at all, `MissingExtraError` for Parquet, Arrow and spreadsheets without the package that reads them.
     """
     if path.is_dir():
         yield from _folder(path, report)
@@ -99,6 +101,8 @@ def _file(path: Path, split: str, report: Report) -> Iterator[RawRow]:
         found = json_rows(path, report)
     elif kind in YAML:
         found = yaml_rows(path, report)
+    elif kind in SPREADSHEETS:
+        found = sheet_rows(path, report)
     elif kind in (".parquet", ".arrow"):
         found = _columns(path)
     else:
@@ -112,8 +116,6 @@ def _no_kind(path: Path) -> SourceError:
 
 
 def _unopened(path: Path) -> str:
-    if path.suffix.lower() in (".xls", ".xlsx", ".ods"):
-        return "is a spreadsheet, which is not read here; save its sheet as CSV in UTF-8"
     unpack = f"gunzip -k '{path}'" if path.suffix.lower() == ".gz" else "and give the file in it"
     return f"is packed, which is not read here; unpack it first: {unpack}"
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import csv
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from statistics import median_low
+from typing import TypeAlias
 
 from llmagentos.environments.request_rows import BROKEN, MOST_CHARACTERS, NOT_UTF8, RawRow, Report, encoding_of
 from llmagentos.errors import SourceError
@@ -25,7 +26,7 @@ TEXT = 3
 """Words that a text has, and no name of a column beside labels."""
 NO_NAMES = "the first line is a row, columns are called column 1, column 2 ..."
 
-_Row = tuple[str, list[str]]
+Row: TypeAlias = tuple[str, list[str]]
 """Where a row stands, and its fields."""
 
 
@@ -73,20 +74,26 @@ def table_rows(path: Path, separator: str, report: Report) -> Iterator[RawRow]:
         file.seek(0)
         lines = _Lines(file)
         reader = csv.reader(lines, delimiter=separator or _delimiter(start))
-        first, problem = _row(reader)
-        names = [name.strip() for name in first or []]
-        rows = _rows(path.name, len(names), reader, lines, report)
-        sample = list(islice(rows, SAMPLE))
-        assumed = encoding.assumed
-        if is_row(names, [fields for _, fields in sample]):
-            rows, names = chain([(f"{path.name}:1", first or [])], sample, rows), numbered(len(names))
-            assumed = "; ".join(filter(None, (assumed, NO_NAMES)))
-        else:
-            _check_names(path, names, problem)
-            rows = chain(sample, rows)
-        wanted = [(name, place) for place, name in enumerate(names) if name]
-        for place, fields in rows:
-            yield RawRow(place, {name: fields[at] for name, at in wanted}, assumed=assumed)
+        fields, problem = _row(reader)
+        first = (f"{path.name}:1", fields or [])
+        rows = _rows(path.name, len(first[1]), reader, lines, report)
+        yield from named_rows(path, first, list(islice(rows, SAMPLE)), rows, encoding.assumed, problem)
+
+
+def named_rows(
+    path: Path, first: Row, sample: Sequence[Row], rest: Iterable[Row], assumed: str = "", problem: str = ""
+) -> Iterator[RawRow]:
+    """Rows under the names in the `first` one, or under numbers where it is a row as those of the `sample` are.
+    `SourceError` where it is neither, or for the `problem` that it had."""
+    names, rows = [name.strip() for name in first[1]], chain(sample, rest)
+    if is_row(names, [fields for _, fields in sample]):
+        rows, names = chain([first], rows), numbered(len(names))
+        assumed = "; ".join(filter(None, (assumed, NO_NAMES)))
+    else:
+        _check_names(path, names, problem)
+    wanted = [(name, at) for at, name in enumerate(names) if name]
+    for place, fields in rows:
+        yield RawRow(place, {name: fields[at] for name, at in wanted}, assumed=assumed)
 
 
 def numbered(count: int) -> list[str]:
@@ -108,7 +115,7 @@ def is_row(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
     )
 
 
-def _rows(name: str, width: int, reader: Iterator[list[str]], lines: _Lines, report: Report) -> Iterator[_Row]:
+def _rows(name: str, width: int, reader: Iterator[list[str]], lines: _Lines, report: Report) -> Iterator[Row]:
     """Every row behind the first line with its place, those that are no rows of this table reported."""
     while True:
         place = f"{name}:{lines.begin()}"
