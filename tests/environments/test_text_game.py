@@ -76,6 +76,20 @@ def test_a_game_that_swaps_its_words_or_gives_a_reason_for_a_reward_is_played() 
     assert (done, reward, info["success"]) == (True, 0.0, False)
 
 
+@pytest.mark.parametrize(("threshold", "fewest", "most"), [(1, 0, 0), (0.6, 1, 7)])
+def test_threshold_says_from_which_share_of_the_reward_a_game_is_won(threshold: float, fewest: int, most: int) -> None:
+    env = make(f"TextGame-v0?name=Blackjack&reward_threshold={threshold}")
+    ends = []
+    for seed in range(8):
+        begun(env, seed)
+        done = False
+        while not done:
+            _, reward, done, _, info = env.step("[stand]")
+        ends.append(info["success"])
+        assert info["success"] == (reward >= threshold)
+    assert fewest <= sum(ends) <= most
+
+
 def test_form_of_moves_is_the_users_where_one_is_given() -> None:
     for said in (r"\[[0-9]\]", ""):
         _, info = begun(make("TextGame-v0" + write_query({"name": "GuessTheNumber", "replies": said})))
@@ -146,6 +160,8 @@ def test_turn_limit_gives_the_share_that_was_reached() -> None:
         ("name=GuessTheNumbr", "GuessTheNumber"),
         ("name=TicTacToe", "alone"),
         ("name=GuessTheNumber&colour=red", "does not take"),
+        ("name=GuessTheNumber&reward_threshold=0", "above 0"),
+        ("name=GuessTheNumber&reward_threshold=most", "above 0"),
     ],
 )
 def test_game_that_cannot_be_played_says_why(query: str, said: str) -> None:

@@ -95,6 +95,7 @@ BUILT_IN: tuple[EnvironmentEntry, ...] = (
         {
             "name": "a game, such as GuessTheNumber or TowerOfHanoi",
             "replies": "a regular expression of its moves, where the game's own is not the right one",
+            "reward_threshold": "the share of its reward from which it is won, 1 if you say nothing",
             "...": "the game's own settings",
         },
         extra="games",

@@ -30,6 +30,9 @@ from llmagentos.records.identity import JSON
 
 NAME = "TextGame-v0"
 
+OURS = ("replies", "reward_threshold")
+"""Options that the game itself does not take."""
+
 MOST_CHARACTERS = 4_000
 """A longer reply is cut before it reaches the game."""
 
@@ -46,14 +49,16 @@ _DICE = threading.RLock()
 
 class TextGame(LanguageEnvironment):
     """The game `name`, such as GuessTheNumber or TowerOfHanoi; `replies` is a regular expression of its moves, where
-    the game's own is not the right one; every other option is one of the game's settings."""
+    the game's own is not the right one; `reward_threshold` in (0, 1] is the share of the game's reward from which it is
+    won, all of it if that is not said; every other option is one of the game's settings."""
 
     reply_tokens = 24
 
     def __init__(self, **options: JSON) -> None:
         super().__init__(NAME)
         self._options = options
-        self._game = make_game({key: value for key, value in options.items() if key != "replies"})
+        self._game = make_game({key: value for key, value in options.items() if key not in OURS})
+        self._threshold = _share(options.get("reward_threshold", 1.0))
         kind: Any = type(self._game)
         self._replies = str(options["replies"]) if "replies" in options else move_form(kind)
         self._random: Any = None
@@ -90,7 +95,7 @@ class TextGame(LanguageEnvironment):
         self._running = False
         reward = _reward((rewards or {}).get(0))
         foul = bool(infos.get(0, {}).get("invalid_move", False))
-        won = reward == 1.0 and not foul
+        won = reward >= self._threshold and not foul
         given = 0.0 if foul else reward if self._clean else reward * MADE_GOOD
         return "", given, True, False, {"success": won and self._clean, "lenient": won}
 
@@ -157,6 +162,14 @@ def make_game(options: dict[str, JSON]) -> Any:
         raise ConfigError(f"{name} cannot be read by Python {running}; a newer one may: {problem}") from problem
     _refuse_evaluation(name, game)
     return game
+
+
+def _share(threshold: JSON) -> float:
+    if not isinstance(threshold, int | float) or not 0 < threshold <= 1:
+        raise ConfigError(
+            f"{NAME}: reward_threshold={threshold!r}. Give a share of the game's reward, above 0 up to 1."
+        )
+    return float(threshold)
 
 
 def _reward(said: object) -> float:

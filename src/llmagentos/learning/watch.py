@@ -23,7 +23,10 @@ REPEATS = 0.2
 RISING = 0.01
 """Least rise of the mean reward from one window to the next, beyond its standard error."""
 
-NEVER_SUCCEEDED = " If some of these runs are what you want, say info['success'] where they end."
+NEVER_SUCCEEDED = (
+    " If some of these runs are what you want, say info['success'] where they end, or by the environment's option "
+    "reward_threshold= from which reward on they are."
+)
 BY_HEART = 0.1
 """Success in practice above the held-out one that is told, where chance does not explain it either."""
 
