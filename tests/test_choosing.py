@@ -55,6 +55,19 @@ def test_chance_is_asked_where_no_run_succeeds_and_replies_can_be_counted(
     assert "sampled" not in origins, "one of three replies, which no model has to say"
 
 
+def test_chance_goes_on_from_where_it_came_where_it_wins_nothing(
+    system: AgentOS, cycle: Cycle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door = "GridWorld-v0?level=1&size=4"
+    world = system.make_environment(door)
+    nothing = [[replace(run, success=False, rewards=()) for run in group] for group in cycle.choosing.probe(world)]
+    monkeypatch.setattr(Choosing, "probe", lambda self, env, **options: nothing)
+    explored = cycle.choosing.by_chance(world, nothing)
+    assert len(explored) > len(QUICKLY) * len(nothing)
+    best, least = explored[-1]
+    assert best.reward > least.reward
+
+
 @pytest.mark.parametrize(
     ("wins_at", "seconds", "rounds"), [(3, None, 3), (99, None, len(QUICKLY) + len(CHANCES)), (3, 0.0, 1)]
 )

@@ -7,16 +7,18 @@ told. It does not learn; the rules are `learning/strategy.py`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from llmagentos.kernel.rollouts import Rollouts
 from llmagentos.learning.replying import alone
+from llmagentos.learning.returning import Path, Wander, search, wander
 from llmagentos.learning.strategy import (
     PROBE_SAMPLES,
     PROBE_TASKS,
+    QUICKLY,
     Choice,
     chances,
     check_time,
@@ -33,6 +35,9 @@ from llmagentos.records.progress import Progress
 
 if TYPE_CHECKING:
     from llmagentos.environments.language import LanguageEnvironment
+
+MOST_SEARCHING = 60.0
+"""Seconds that chance may look for where it wins, where nobody says how long looking may take."""
 
 OnProgress = Callable[[Progress], None]
 
@@ -101,9 +106,28 @@ class Choosing:
         began = time.monotonic()
         for number, explore in enumerate(chances(runs)):
             played += self.probe(env, seed=seed + number, seconds=seconds, on_progress=on_progress, explore=explore)
+            left = (seconds or MOST_SEARCHING) - (time.monotonic() - began)
+            if explore is QUICKLY[-1] and number + 1 == len(QUICKLY) and not any(map(is_mixed, played)):
+                played += search(played, self._wander(env, left / 2, on_progress), left / 2, seed, wanted=1)
             if any(map(is_mixed, played)) or (seconds is not None and time.monotonic() - began >= seconds):
                 break
         return played
+
+    def _wander(self, env: LanguageEnvironment, seconds: float, on_progress: OnProgress) -> Wander:
+        """Runs of chance on training tasks, from where it came before."""
+        usual = self._players.policy(env, self._players.releases.live())
+        policy = replace(usual, adapter=None, arguments=alone(usual.arguments))
+        began, counts = time.monotonic(), {"runs": 0.0, "won": 0.0}
+
+        def play(paths: Sequence[Path], seed: int) -> list[Episode]:
+            runs = wander(self.rollouts, policy, paths, seed)
+            counts["runs"] += len(runs)
+            counts["won"] += sum(run.success for run in runs)
+            spent = time.monotonic() - began
+            on_progress(Progress(f"searching {env.skill}", min(spent, seconds), seconds, "seconds", {**counts}, spent))
+            return runs
+
+        return play
 
     def prompt_share(self, env: LanguageEnvironment) -> float:
         """Share of a demonstration's tokens that a brief prompt would leave out; 0 where it is brief already."""

@@ -450,6 +450,7 @@ class Cycle:
             preferences=source.preferences,
             briefing=source.briefing,
             retrace=source.retrace,
+            wander=source.wander,
             verdicts=source.verdicts,
         )
 

@@ -12,7 +12,7 @@ from learners import PROMPT, rejection_sampling
 from llmagentos.learning.context import Practice
 from llmagentos.learning.groups import FEWER
 from llmagentos.learning.language.rejection_sampling import STRAIGHT, WON
-from llmagentos.learning.scouting import LONGEST, MOST_IN_VAIN, RETRACED, ROUNDS, SAMPLES
+from llmagentos.learning.scouting import AT_FIRST, LONGEST, MOST_IN_VAIN, RETRACED, ROUNDS, SAMPLES, SEARCHED
 from llmagentos.learning.strategy import ALONE, CLOSING
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.records.episode import Episode, Step
@@ -133,6 +133,46 @@ def test_what_is_won_comes_before_what_is_rewarded_for_part_of_the_way(
     learner = rejection_sampling(1, hinted=0, samples=8, scouted=4)
     workshop.run(learner, workshop.context("none", practice=none_won))
     assert len(none_won.scouts) == 1
+
+
+def test_scouts_that_win_nothing_go_on_from_where_they_came(workshop: Any, own_run: Callable[..., Episode]) -> None:
+    now, asked = [0.0], list[Task]()
+
+    class Far(World):
+        def run(self, origin: Any, replies: int, reward: float) -> Episode:
+            steps = (Step("a", "there"), Step("b", ""))
+            return replace(super().run(origin, replies, reward), observation="here", steps=steps)
+
+    def wander(paths: Sequence[tuple[Task, Sequence[str]]], seed: int) -> list[Episode]:
+        now[0] += 1.0
+        asked.extend(task for task, _ in paths)
+        runs = [world.run("demonstration", 3, float(len(way) == 1)) for _, way in paths]
+        return [replace(run, task=task) for run, (task, _) in zip(runs, paths, strict=True)]
+
+    world = Far(own_run, wins=1, replies="(a|b)", shortest=lambda number: 0)
+    context = replace(workshop.context(practice=world), wander=wander, clock=lambda: now[0], minutes=10)
+    events, _ = workshop.run(rejection_sampling(2, hinted=0, samples=8, scouted=4), context)
+    assert [event.metrics["scouted"] for event in events] == [4, 4]
+    assert len(world.scouts) == 2 * AT_FIRST, "what was found was enough"
+    extra = context.checkpoint.load()["extra"]
+    assert extra[SEARCHED] == now[0]
+    assert {str(task.seed) for task in asked} & set(extra[WON])
+
+
+@pytest.mark.parametrize(("wins", "again"), [(0, True), (8, False)])
+def test_what_was_won_is_imitated_again_while_own_runs_lose(
+    workshop: Any, own_run: Callable[..., Episode], wins: int, again: bool
+) -> None:
+    class Once(World):
+        def __call__(self, adapter: FusedAdapter, asked: Practice) -> list[list[Episode]]:
+            if self.scouts:
+                self.shortest, self.wins = (lambda number: 0), wins
+            return super().__call__(adapter, asked)
+
+    world = Once(own_run, wins=0, replies="(a|b)", shortest=lambda number: 1)
+    events, _ = learned(workshop, world, steps=2)
+    assert events[0].metrics["winners"] == 4
+    assert ("loss" in events[1].metrics) == again
 
 
 def test_scouts_that_find_nothing_are_sent_twice_and_no_more(workshop: Any, own_run: Callable[..., Episode]) -> None:

@@ -17,6 +17,7 @@ from llmagentos.errors import LearningError
 from llmagentos.kernel.rollouts import Policy, Rollouts
 from llmagentos.learning.context import Corrected, Practice
 from llmagentos.learning.lessons import Lessons
+from llmagentos.learning.returning import BEYOND
 from llmagentos.learning.scouting import RETRACED
 from llmagentos.learning.worked import corrected_runs, expert_runs, openings, without_examples, worked_examples
 from llmagentos.models.adapters import new_adapter
@@ -181,6 +182,28 @@ def test_a_way_is_played_again_as_it_is_given(system: AgentOS) -> None:
     assert [one.transcript for one in again[:3]] == [one.transcript for one in shown]
     assert {(one.release, one.labels["purpose"], one.program) for one in again} == {
         ("practice:grid", "practice", RETRACED)
+    }
+
+
+def test_chance_goes_on_where_a_way_has_led(system: AgentOS) -> None:
+    cycle, env = system.cycle, GridWorld(level=1, size=4)
+    tasks = [env.task("train", seed) for seed in (3, 1, 3)]
+    shown = cycle.rollouts.demonstrate(tasks, env.expert, steps=env.most_steps)
+    ways = [tuple(step.action for step in episode.steps) for episode in shown]
+    paths = [(tasks[0], ways[0]), (tasks[1], ways[1][:2]), (tasks[2], ())]
+    lessons = Lessons(cycle._services(cycle.parts.releases.live()), env, 0, (), practice="practice:grid")
+    runs = lessons.wander(paths, 5)
+    said = [tuple(step.action for step in run.steps) for run in runs]
+    assert [one[: len(way)] for one, (_, way) in zip(said, paths, strict=True)] == [way for _, way in paths]
+    assert runs[0].success
+    assert [one.observation for one in runs[1].steps[:2]] == [one.observation for one in shown[1].steps[:2]]
+    assert all(len(one) <= len(way) + BEYOND for one, (_, way) in zip(said, paths, strict=True))
+    assert said == [tuple(step.action for step in run.steps) for run in lessons.wander(paths, 5)]
+    assert said != [tuple(step.action for step in run.steps) for run in lessons.wander(paths, 7)]
+    assert {segment.origin for run in runs for segment in run.transcript.segments} == {
+        "prompt",
+        "demonstration",
+        "environment",
     }
 
 

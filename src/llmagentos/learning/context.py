@@ -132,6 +132,8 @@ class LearningContext:
     """Own runs under an adapter as an expert corrects them; none where there is no expert."""
     retrace: Callable[[Sequence[tuple[Task, Sequence[str]]]], list[Episode]] = lambda paths: []
     """Tasks played once more, each with the replies that are given; nothing is sampled."""
+    wander: Callable[[Sequence[tuple[Task, Sequence[str]]], int], list[Episode]] = lambda paths, seed: []
+    """(paths, seed) -> tasks played once, each first with the replies that are given and then as chance has it."""
     verdicts: Callable[[int, int], list[tuple[Transcript, bool]]] = lambda count, seed: []
     """(count, seed) -> runs of this skill that people called good or bad."""
     preferences: Callable[[int, int], list[tuple[Transcript, Transcript]]] = lambda count, seed: []

@@ -20,6 +20,7 @@ from llmagentos.kernel.rollouts import Policy, Rollouts
 from llmagentos.learning.context import Briefing, Corrected, Practice, Score
 from llmagentos.learning.general import rendered
 from llmagentos.learning.replying import alone
+from llmagentos.learning.returning import wander
 from llmagentos.learning.worked import (
     answered_runs,
     briefly,
@@ -134,6 +135,12 @@ class Lessons:
             release=self._practice,
             labels={"purpose": "practice"},
         )
+
+    def wander(self, paths: Sequence[tuple[Task, Sequence[str]]], seed: int) -> list[Episode]:
+        """Training tasks played once each, first with the replies that are given and then as chance has it."""
+        usual = self._services.policy(self.env)
+        policy = replace(usual, release=self._practice, adapter=None, arguments=alone(usual.arguments))
+        return wander(self._services.rollouts, policy, paths, seed)
 
     def corrections(self, adapter: FusedAdapter, asked: Practice) -> list[Corrected]:
         """Own runs on fresh training tasks, corrected by the expert where the environment has one."""

@@ -15,6 +15,7 @@ from statistics import fmean
 from llmagentos.learning.context import LearningContext, Practice
 from llmagentos.learning.groups import SCOUTED, best_of, by_chance, ended
 from llmagentos.learning.loops import without_loops
+from llmagentos.learning.returning import search
 from llmagentos.learning.run import LearningRun
 from llmagentos.learning.strategy import ALONE, CLOSING, all_by_chance
 from llmagentos.learning.watch import is_mixed
@@ -26,10 +27,17 @@ TASKS, SAMPLES, ROUNDS = 8, 16, 8
 """Tasks of a round, runs of each, and rounds of a step at most."""
 LONGEST = 0.05
 """Share of all minutes after which no other round of a step begins: the environment may be what is slow."""
+AT_FIRST = 2
+"""Rounds of a step after which, if nothing was won, chance goes on from where it came (`returning`)."""
+SEARCH, SEARCHED = 0.25, "searched"
+"""Share of all minutes that may go into that, half of what is left of it at a time, and under which a run keeps how
+many seconds did."""
 MOST_IN_VAIN = 2
 """Steps without anything found after which there are no more scouts."""
 SELDOM = 0.25
 """Share of own runs that succeed below which scouts are sent."""
+WAYS, MOST_WAYS = "ways", 8
+"""Under which a run keeps the ways that won so, the newest ones: they are tried first in other tasks."""
 CHOICE = 2
 """So many times more tasks than are kept are won before a step's scouts return."""
 RETRACED = "demonstrate"
@@ -40,13 +48,20 @@ def scout(run: LearningRun, context: LearningContext, tasks: int, own: list[list
     """Mixed groups of runs that chance played alone, of at most `tasks` tasks, those that are won in the shortest way;
     none where the agent's `own` runs of this step win often enough, or where chance cannot say all of a reply."""
     run.extra[SCOUTED] = 0
-    if not tasks or not _seldom_won(own) or int(run.extra.get(IN_VAIN, 0)) >= MOST_IN_VAIN:
+    if not tasks or not seldom_won(own) or int(run.extra.get(IN_VAIN, 0)) >= MOST_IN_VAIN:
         return []
-    adapter, found, began = run.trainer.snapshot(), list[list[Episode]](), context.clock()
+    adapter, began = run.trainer.snapshot(), context.clock()
+    played, found = list[list[Episode]](), list[list[Episode]]()
     for number in range(ROUNDS):
         explore = CLOSING if number % 2 else ALONE
-        asked = Practice(TASKS, SAMPLES, run.seed(9, number), explore=explore)
-        found += filter(is_mixed, ended(context.practice(adapter, asked)))
+        groups = ended(context.practice(adapter, Practice(TASKS, SAMPLES, run.seed(9, number), explore=explore)))
+        played, found = played + groups, found + list(filter(is_mixed, groups))
+        if number + 1 == AT_FIRST and not won(found):
+            searching = context.clock()
+            found = _searched(run, context, played, tasks) or found
+            if won(found):
+                break
+            began += context.clock() - searching
         if enough(found, CHOICE * tasks) or context.clock() - began > LONGEST * context.minutes * 60:
             break
     run.extra[IN_VAIN] = 0 if found else int(run.extra.get(IN_VAIN, 0)) + 1
@@ -57,8 +72,26 @@ def scout(run: LearningRun, context: LearningContext, tasks: int, own: list[list
 
 def enough(found: list[list[Episode]], tasks: int) -> bool:
     """Whether so many tasks were won, or rewarded for part of the way where none was won."""
-    won = [group for group in found if any(one.success for one in best_of(group))]
-    return len(won or found) >= tasks
+    return len(won(found) or found) >= tasks
+
+
+def won(found: list[list[Episode]]) -> list[list[Episode]]:
+    """The groups of which some run succeeded."""
+    return [group for group in found if any(one.success for one in best_of(group))]
+
+
+def _searched(
+    run: LearningRun, context: LearningContext, played: list[list[Episode]], tasks: int
+) -> list[list[Episode]]:
+    """What chance finds of the tasks that were `played` by going on from where it came."""
+    before, began = float(run.extra.get(SEARCHED, 0.0)), context.clock()
+    seconds = (SEARCH * context.minutes * 60 - before) / 2
+    known = [tuple(map(str, way)) for way in run.extra.get(WAYS, [])]
+    found = search(played, context.wander, seconds, run.seed(10), wanted=tasks, known=known, clock=context.clock)
+    run.extra[SEARCHED] = before + context.clock() - began
+    ways = [tuple(step.action for step in best_of(group)[0].steps) for group in won(found)]
+    run.extra[WAYS] = [list(way) for way in list(dict.fromkeys((*known, *ways)))[-MOST_WAYS:]]
+    return found
 
 
 def straightened(context: LearningContext, found: list[list[Episode]], tasks: int) -> list[list[Episode]]:
@@ -86,7 +119,7 @@ def _tokens(group: list[Episode]) -> int:
     return min(len(one.transcript.trainable) for one in best_of(group))
 
 
-def _seldom_won(own: list[list[Episode]]) -> bool:
+def seldom_won(own: list[list[Episode]]) -> bool:
     """Whether the agent hardly ever wins, by the runs in which chance had no say if there are any, and whether chance
     could say all of it."""
     runs = [episode for group in own for episode in group]

@@ -106,6 +106,7 @@ def play(
     observation, read = seen.text, [seen.text]
     if not seen.tools:
         read.insert(0, instructions or seen.instructions)  # the rules of a game name its moves
+    begun = len(read)
     replies = seen.replies if not everything else ""
     explore, opinion = voices.explore, voices.opinion
     if explore is not None and (system or (yield from _left_out(explore))):
@@ -115,6 +116,8 @@ def play(
         forced, only = voices.expert(observation) if voices.expert else None, ""
         if forced is not None:
             _check_sayable(forced, replies)
+        elif explore is not None and len(read) - begun < len(explore.follow):
+            forced = explore.follow[len(read) - begun]
         elif explore is not None:
             forced, only = yield from _by_chance(explore, offered or Grammar("regex", replies), read)
         reply = yield from Generate(

@@ -53,6 +53,8 @@ class Exploration:
     quoted from what was read; the agent says it in the others."""
     words: float = 0.0
     """Where tools are offered, the share of chance's turns, in [0, 1], at which words close the run, not a call."""
+    follow: tuple[str, ...] = ()
+    """What is said first, reply by reply, before chance has the word: the way back to where a run once was."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from torch import Tensor
 from llmagentos.learning.context import Learning, LearningContext
 from llmagentos.learning.groups import GroupSettings, Played, best_of, by_chance, learn_in_groups, replayed, with_replay
 from llmagentos.learning.run import LearningRun
-from llmagentos.learning.scouting import RETRACED, scout
+from llmagentos.learning.scouting import RETRACED, scout, seldom_won
 from llmagentos.learning.trainer import AdapterSettings, TrainingSequence, from_transcript
 from llmagentos.models.adapters import FusedAdapter
 from llmagentos.records.episode import Episode
@@ -86,7 +86,7 @@ class RejectionSampling:
         scouted = scout(run, context, settings.scouted, played.groups)
         won += [(str(group[0].task.seed), winners(group, 1)) for group in scouted]
         fresh = [one for _, runs in won for one in runs]
-        if not fresh:
+        if not fresh and (WON not in run.extra or not seldom_won(played.groups)):
             return {}
         metrics = {"winners": float(len(fresh)), **({"scouted": float(len(scouted))} if scouted else {})}
         if WON not in run.extra and not any(map(by_chance, fresh)):
@@ -94,7 +94,8 @@ class RejectionSampling:
             return metrics
         known: dict[str, list[Tensor]] = run.extra.setdefault(WON, {})
         remember(known, won, settings.kept)
-        for number in range(math.ceil(settings.passes * len(fresh) / settings.batch)):
+        shown_again = max(len(fresh), settings.batch)
+        for number in range(math.ceil(settings.passes * shown_again / settings.batch)):
             chance = random.Random(run.seed(8, number))
             tasks = chance.sample(list(known), min(settings.batch, len(known)))
             drawn = [chance.choice(known[task]).tolist() for task in tasks]
