@@ -451,6 +451,7 @@ class Cycle:
             briefing=source.briefing,
             retrace=source.retrace,
             wander=source.wander,
+            ways=source.ways,
             verdicts=source.verdicts,
         )
 

@@ -207,6 +207,18 @@ def test_chance_goes_on_where_a_way_has_led(system: AgentOS) -> None:
     }
 
 
+def test_ways_are_what_won_before(system: AgentOS) -> None:
+    cycle, env = system.cycle, GridWorld(level=1, size=4)
+    lessons = Lessons(cycle._services(cycle.parts.releases.live()), env, 0, (), practice="practice:grid")
+    assert lessons.ways(9) == []
+    tasks = env.tasks("train", 4, seed=2)
+    shown = cycle.rollouts.demonstrate(tasks, env.expert, steps=env.most_steps)
+    ways = [tuple(step.action for step in episode.steps) for episode in shown]
+    lessons.retrace([*zip(tasks, ways, strict=True), (tasks[0], ways[0]), (tasks[1], ())])
+    assert set(lessons.ways(9)) == set(ways)
+    assert lessons.ways(1) == [min(ways, key=lambda way: (len(way), way))]
+
+
 @pytest.fixture
 def rollouts(system: AgentOS) -> Rollouts:
     return system.cycle.rollouts

@@ -134,6 +134,8 @@ class LearningContext:
     """Tasks played once more, each with the replies that are given; nothing is sampled."""
     wander: Callable[[Sequence[tuple[Task, Sequence[str]]], int], list[Episode]] = lambda paths, seed: []
     """(paths, seed) -> tasks played once, each first with the replies that are given and then as chance has it."""
+    ways: Callable[[int], list[tuple[str, ...]]] = lambda count: []
+    """What was said in the agent's own successful training runs so far, chance's too: the shortest ones, none twice."""
     verdicts: Callable[[int, int], list[tuple[Transcript, bool]]] = lambda count, seed: []
     """(count, seed) -> runs of this skill that people called good or bad."""
     preferences: Callable[[int, int], list[tuple[Transcript, Transcript]]] = lambda count, seed: []

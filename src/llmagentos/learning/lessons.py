@@ -142,6 +142,13 @@ class Lessons:
         policy = replace(usual, release=self._practice, adapter=None, arguments=alone(usual.arguments))
         return wander(self._services.rollouts, policy, paths, seed)
 
+    def ways(self, count: int) -> list[tuple[str, ...]]:
+        """What was said in the agent's own successful training runs: at most `count`, the shortest ones, none twice."""
+        runs = self._services.own(self.env.skill)
+        return sorted({tuple(step.action for step in run.steps) for run in runs}, key=lambda way: (len(way), way))[
+            :count
+        ]
+
     def corrections(self, adapter: FusedAdapter, asked: Practice) -> list[Corrected]:
         """Own runs on fresh training tasks, corrected by the expert where the environment has one."""
         tasks = self.env.tasks("train", asked.tasks, seed=asked.seed)

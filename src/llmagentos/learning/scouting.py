@@ -37,7 +37,7 @@ MOST_IN_VAIN = 2
 SELDOM = 0.25
 """Share of own runs that succeed below which scouts are sent."""
 WAYS, MOST_WAYS = "ways", 8
-"""Under which a run keeps the ways that won so, the newest ones: they are tried first in other tasks."""
+"""Under which a run keeps the ways that won so, the newest ones, and how many: they are tried first in other tasks."""
 CHOICE = 2
 """So many times more tasks than are kept are won before a step's scouts return."""
 RETRACED = "demonstrate"
@@ -86,7 +86,7 @@ def _searched(
     """What chance finds of the tasks that were `played` by going on from where it came."""
     before, began = float(run.extra.get(SEARCHED, 0.0)), context.clock()
     seconds = (SEARCH * context.minutes * 60 - before) / 2
-    known = [tuple(map(str, way)) for way in run.extra.get(WAYS, [])]
+    known = [tuple(map(str, way)) for way in run.extra.get(WAYS, [])] or context.ways(MOST_WAYS)
     found = search(played, context.wander, seconds, run.seed(10), wanted=tasks, known=known, clock=context.clock)
     run.extra[SEARCHED] = before + context.clock() - began
     ways = [tuple(step.action for step in best_of(group)[0].steps) for group in won(found)]
