@@ -34,6 +34,7 @@ from llmagentos.config import load_settings
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PLANS: dict[str, str] = {
     "GuessTheNumber": "TextGame-v0?name=GuessTheNumber",
+    "TowerOfHanoi": "TextGame-v0?name=TowerOfHanoi",
     "Blackjack": "Blackjack-v1?reward_threshold=1",
     "GridWorld": f"{GRID}?level=1&size=4",
     "Labels": LABELS,

@@ -189,7 +189,9 @@ def test_agent_plays_less_itself_as_long_as_scouts_find_something(
 ) -> None:
     world = World(own_run, wins=1, replies="(a|b)", shortest=lambda number: 1)
     learned(workshop, world, steps=3)
-    assert [one.tasks for one in world.asked if one.explore not in (ALONE, CLOSING)] == [8, 8 // FEWER, 8 // FEWER]
+    own = [one for one in world.asked if one.explore not in (ALONE, CLOSING)]
+    assert [one.tasks for one in own] == [8, 8 // FEWER, 8 // FEWER]
+    assert [one.explore and one.explore.runs for one in own] == [0.5] * 3, "half of them are played by the agent alone"
     world = World(own_run, wins=1, replies="(a|b)", shortest=lambda number: 1)
     learner = rejection_sampling(2, hinted=0, samples=8, scouted=0)
     workshop.run(learner, workshop.context("none", practice=world))

@@ -220,7 +220,7 @@ def exploration(run: LearningRun, settings: GroupSettings) -> Exploration | None
 
     The first step leaves half of the runs to the agent alone. Where most of those succeed, and runs that chance
     disturbs are much less often the best of their task, it has no say any more. So do two more steps where the two
-    between taught little.
+    between taught little, and those after one in which chance alone found something (`scouting`).
     """
     if not settings.explore:
         return None
@@ -231,9 +231,11 @@ def exploration(run: LearningRun, settings: GroupSettings) -> Exploration | None
 
 
 def comparing(run: LearningRun) -> bool:
-    """Whether this step tells chance's runs from the agent's own."""
+    """Whether this step tells chance's runs from the agent's own: chance that plays alone tries enough besides."""
+    if run.done == 0 or run.extra.get(SCOUTED):
+        return True
     taught = [point.get("mixed", 0.0) for point in run.curve[1 : 1 + COMPARED]]
-    return run.done == 0 or (COMPARED < run.done <= 2 * COMPARED and fmean(taught) < RARE)
+    return COMPARED < run.done <= 2 * COMPARED and fmean(taught) < RARE
 
 
 def compare(run: LearningRun, groups: list[list[Episode]]) -> None:
