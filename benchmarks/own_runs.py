@@ -3,15 +3,15 @@
 Run: python benchmarks/own_runs.py [--environment NAME ...] [--seeds N] [--minutes N] [--home FOLDER] [--fresh]
 Prints a table, writes benchmarks/results/own_runs.json; every environment and seed is a unit of some ten minutes.
 
-No expert, no right answers, no examples: a game by its name, a plain Gymnasium environment, `GridWorld-v0` without its
-expert, CLINC150's banking requests (`--data`), of which it is said only whether they were called by their intent, a
-smart home, held out in other words than it was practised in (`examples/smart_home.py`), slogans of a wanted form, held
-out on other subjects (`examples/slogans.py`), and a text adventure that is rewarded at its end alone
-(`examples/adventure.py`; it takes more minutes than the others). Replies are held to what the environment says can be
-replied (a game's own form of a move, an action space, four words, fifteen intents, thirty calls), so that some runs
-succeed by chance; slogans are free and rewarded for part of the way. `llmagentos learn` chooses by what, the gate lets
-the candidate live or not; then the release plays tasks of the report split, as the bare model did before, greedily
-both.
+No expert, no right answers, no examples: games by their names (TowerOfHanoi always begins alike), a plain Gymnasium
+environment, `GridWorld-v0` without its expert, CLINC150's banking requests (`--data`), of which it is said only whether
+they were called by their intent, a smart home, held out in other words than it was practised in
+(`examples/smart_home.py`), slogans of a wanted form, held out on other subjects (`examples/slogans.py`), and a text
+adventure that is rewarded at its end alone (`examples/adventure.py`; it takes more minutes than the others). Replies
+are held to what the environment says can be replied (a game's own form of a move, an action space, four words, fifteen
+intents, thirty calls), so that some runs succeed by chance; slogans are free and rewarded for part of the way.
+`llmagentos learn` chooses by what, the gate lets the candidate live or not; then the release plays tasks of the report
+split, as the bare model did before, greedily both.
 """
 
 from __future__ import annotations

@@ -207,6 +207,20 @@ def test_chance_goes_on_where_a_way_has_led(system: AgentOS) -> None:
     }
 
 
+@pytest.mark.parametrize("env", [GridWorld(level=2), SupportDesk()])
+def test_where_chance_came_is_where_the_same_replies_lead(env: GridWorld | SupportDesk, system: AgentOS) -> None:
+    cycle = system.cycle
+    lessons = Lessons(cycle._services(cycle.parts.releases.live()), env, 0, ())
+    tasks = env.tasks("train", 6, seed=4)
+    first = lessons.wander([(task, ()) for task in tasks], 0)
+    ways = [tuple(step.action for step in run.steps[:-1]) for run in first]
+    assert max(map(len, ways)) > 2
+    again = lessons.wander(list(zip(tasks, ways, strict=True)), 1)
+    for one, other in zip(first, again, strict=True):
+        assert other.observation == one.observation
+        assert other.steps[: len(one.steps) - 1] == one.steps[:-1]
+
+
 def test_ways_are_what_won_before(system: AgentOS) -> None:
     cycle, env = system.cycle, GridWorld(level=1, size=4)
     lessons = Lessons(cycle._services(cycle.parts.releases.live()), env, 0, (), practice="practice:grid")

@@ -60,7 +60,8 @@ def react(
     `classifier` is the digest of prototypes of requests: what was right for the nearest ones is weighed against the
     first reply. `explore` is an `Exploration` as JSON: how often chance says one of the replies, or makes one of the
     calls of the environment, that there are, where they can be counted; else it says which tool is called, and now and
-    then with what, quoted from what was read. What it had a say in is recorded as a demonstration.
+    then with what, quoted from what was read. What it is to `follow` is said first. What it had a say in is recorded as
+    a demonstration.
     """
     own = tuple(msgspec.convert(spec, ToolSpec) for spec in tools)
     if goal:
