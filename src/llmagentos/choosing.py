@@ -52,6 +52,8 @@ class Choosing:
 
     places: Places
     rollouts: Rollouts
+    scouts: Rollouts
+    """For runs that chance plays alone."""
     corrected: Callable[[str], list[Episode]]
     """Runs of a skill that people corrected."""
 
@@ -120,7 +122,7 @@ class Choosing:
         began, counts = time.monotonic(), {"runs": 0.0, "won": 0.0}
 
         def play(paths: Sequence[Path], seed: int) -> list[Episode]:
-            runs = wander(self.rollouts, policy, paths, seed)
+            runs = wander(self.scouts, policy, paths, seed)
             counts["runs"] += len(runs)
             counts["won"] += sum(run.success for run in runs)
             spent = time.monotonic() - began
@@ -160,7 +162,8 @@ class Choosing:
             if place.start is not None and not place.known:
                 served = self._players.engine.serving(f"start:{env.skill}", place.start, released=True)
                 policy = replace(policy, adapter=serving.enter_context(served))
-            runs = self.rollouts.play(
+            rollouts = self.scouts if explore is not None and explore.alone else self.rollouts
+            runs = rollouts.play(
                 env.tasks("train", PROBE_TASKS, seed=seed),
                 policy,
                 samples=PROBE_SAMPLES,

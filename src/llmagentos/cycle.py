@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,8 @@ class CycleParts:
     store: Store
     engine: Engine
     kernel: Kernel
+    scouts: Kernel
+    """For runs that chance plays alone."""
     episodes: Episodes
     people: People
     releases: Releases
@@ -101,10 +104,11 @@ class Cycle:
         self.parts = parts
         self.engine = parts.engine
         self.settings = settings or CycleSettings()
-        self.rollouts = Rollouts(parts.kernel)
+        self.rollouts, self.scouts = Rollouts(parts.kernel), Rollouts(parts.scouts)
         self.players = Players(parts.engine, parts.store, parts.releases, parts.settings, parts.make_environment)
         self.places, self.tried = Places(self.players), Tried(parts.releases)
-        self.choosing = Choosing(self.places, self.rollouts, lambda skill: self._runs_of(skill, by_people=True))
+        by_people = partial(self._runs_of, by_people=True)
+        self.choosing = Choosing(self.places, self.rollouts, self.scouts, by_people)
         self._judging = Judging(self.players, self.rollouts, self.settings)
 
     # Looking.
@@ -421,6 +425,7 @@ class Cycle:
         return LessonServices(
             engine=self.engine,
             rollouts=self.rollouts,
+            scouts=self.scouts,
             policy=lambda env: self.players.policy(env, live),
             own=lambda skill: self._runs_of(skill, by_people=False),
             corrected=corrected,

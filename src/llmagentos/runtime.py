@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from llmagentos.config import Settings
 from llmagentos.errors import ConfigError, ReleaseError
+from llmagentos.records.episode import Episode
 from llmagentos.records.process import ProcessState
 from llmagentos.records.progress import Progress
 from llmagentos.records.release import Manifest, Release
@@ -102,6 +103,7 @@ class Runtime:
         self._engine: Engine | None = None
         self._embedder: Embedder | None = None
         self._kernel: Kernel | None = None
+        self._scouts: Kernel | None = None
         self._opening = threading.RLock()
 
     @cached_property
@@ -146,13 +148,15 @@ class Runtime:
 
         return Toolbox([Tool.of(search_knowledge)])
 
-    def _permissions(self) -> Permissions:
-        """The rules stored under the setting `permissions`, and that the own knowledge may be read."""
-        from llmagentos.tools.permissions import Permissions, Rule, read_rules
+    def _permissions(self, *, refusals_only: bool = False) -> Permissions:
+        """The rules stored under the setting `permissions`, and that the own knowledge may be read. Every decision is
+        in the audit log, or every refusal."""
+        from llmagentos.tools.permissions import Permissions, Rule, only_refusals, read_rules
 
         store = self._home.store
-        stored = read_rules(store.settings.get("permissions", []))
-        return Permissions((*stored, Rule("search_knowledge", "allow")), audit=store.audit.append)
+        stored, audit = read_rules(store.settings.get("permissions", [])), store.audit.append
+        rules = (*stored, Rule("search_knowledge", "allow"))
+        return Permissions(rules, audit=only_refusals(audit) if refusals_only else audit)
 
     def make_environment(self, name: str) -> LanguageEnvironment:
         from llmagentos.environments.registry import make
@@ -259,6 +263,27 @@ class Runtime:
                 )
             return self._kernel
 
+    def scouts(self, on_progress: Callable[[Progress], None] | None) -> Kernel:
+        """A kernel for runs that chance plays alone: they are thousands, and only those that won are kept."""
+        from llmagentos.kernel.forgetful import Forgetful
+        from llmagentos.kernel.kernel import Kernel
+
+        def keep_won(episode: Episode) -> None:
+            if episode.success:
+                self.episodes.add(episode)
+
+        with self._opening:
+            if self._scouts is None:
+                take = self.environments.take
+                self._scouts = Kernel(
+                    Forgetful(),
+                    self.engine(on_progress),
+                    environment=lambda task: take(task.environment),
+                    record=keep_won,
+                    permissions=self._permissions(refusals_only=True),
+                )
+            return self._scouts
+
     def resume(self, on_progress: Callable[[Progress], None] | None) -> list[ProcessHandle]:
         known = {release.id for release in self.releases.list() if release.manifest.base == self._settings.model}
         for info in self._home.store.processes.list(UNFINISHED, None):
@@ -285,6 +310,7 @@ class Runtime:
                 store=self._home.store,
                 engine=self.engine(on_progress),
                 kernel=self.kernel(on_progress),
+                scouts=self.scouts(on_progress),
                 episodes=self.episodes,
                 people=self.people,
                 releases=self.releases,
@@ -297,14 +323,16 @@ class Runtime:
 
     def close(self) -> None:
         with self._opening:
-            if self._kernel is not None:
-                self._kernel.close()
+            for kernel in (self._kernel, self._scouts):
+                if kernel is not None:
+                    kernel.close()
+            if self._kernel is not None or self._scouts is not None:
                 self.environments.close()
             if self._engine is not None:
                 self._engine.close()
             if self._embedder is not None:
                 self._embedder.close()
-            self._kernel = self._engine = self._embedder = None
+            self._kernel = self._scouts = self._engine = self._embedder = None
             for name in ("episodes", "people", "releases", "facts", "toolbox", "classifiers", "environments"):
                 self.__dict__.pop(name, None)
 

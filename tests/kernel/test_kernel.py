@@ -125,7 +125,10 @@ def test_chance_replies_at_its_share_of_the_turns_where_replies_can_be_counted(b
     assert {step.action for step in some.steps} == {"ok", "go (on)", "no"}
     spoken = [segment for segment in some.transcript.segments if segment.origin in ("sampled", "demonstration")]
     assert [one.origin == "sampled" for one in spoken] == [step.action == "ok" for step in some.steps]
-    assert {step.action for step in said("[a-z]+", 1.0).steps} == {"ok"}, "nobody can count them"
+    assert {step.action for step in said("[a-z]+", 0.9).steps} == {"ok"}, "nobody can count them"
+    alone = {step.action for step in said("[a-z]+", 1.0).steps}
+    assert {"heard"} < alone <= {"start", "heard", "ok"}, "it plays alone, and quotes"
+    assert {step.action for step in said("[A-Z]{9}", 1.0).steps} == {"ok"}, "nothing of the kind was read"
 
 
 def test_chance_calls_what_the_environment_offers_and_nothing_of_the_system(build: Any) -> None:

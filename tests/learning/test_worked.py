@@ -19,9 +19,11 @@ from llmagentos.learning.context import Corrected, Practice
 from llmagentos.learning.lessons import Lessons
 from llmagentos.learning.returning import BEYOND
 from llmagentos.learning.scouting import RETRACED
+from llmagentos.learning.strategy import ALONE
 from llmagentos.learning.worked import corrected_runs, expert_runs, openings, without_examples, worked_examples
 from llmagentos.models.adapters import new_adapter
 from llmagentos.models.rendering import Renderer
+from llmagentos.records.calls import Exploration
 from llmagentos.records.episode import Episode
 from llmagentos.records.generation import Sampling
 from llmagentos.records.transcript import Transcript, opened
@@ -219,6 +221,25 @@ def test_where_chance_came_is_where_the_same_replies_lead(env: GridWorld | Suppo
     for one, other in zip(first, again, strict=True):
         assert other.observation == one.observation
         assert other.steps[: len(one.steps) - 1] == one.steps[:-1]
+
+
+@pytest.mark.parametrize(("explore", "kept"), [(ALONE, "won"), (replace(ALONE, runs=0.5), "all")])
+def test_of_runs_that_chance_plays_alone_those_that_won_are_kept(
+    system: AgentOS, explore: Exploration, kept: str
+) -> None:
+    cycle, env = system.cycle, GridWorld(level=1, size=4)
+    adapter = new_adapter(cycle.engine.decoder.config, 2, 4.0, seed=0)
+    lessons = Lessons(cycle._services(cycle.parts.releases.live()), env, 0, (), practice="practice:grid")
+    asked = Practice(tasks=6, samples=8, seed=1, max_tokens=4, explore=explore)
+    runs = [run for group in lessons.practice(adapter, asked) for run in group]
+    assert 0 < sum(run.success for run in runs) < len(runs)
+    stored = {run.id for run in cycle.parts.episodes.select(limit=None)}
+    assert stored == {run.id for run in runs if kept == "all" or run.success}
+    played = cycle.parts.store.processes.list(None, None)
+    assert len(played) == (len(runs) if kept == "all" else 0)
+    if kept == "won":
+        for run in runs:
+            assert not cycle.parts.store.journal.entries(run.process)
 
 
 def test_ways_are_what_won_before(system: AgentOS) -> None:

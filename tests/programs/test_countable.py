@@ -162,7 +162,8 @@ def test_a_reply_in_a_form_quotes_what_was_read() -> None:
     said = {quoted_under(form, [rules, board], random.Random(seed)) for seed in range(60)}
     assert said == {"[up]", "[down]", "[left]"}
     assert quoted_under(form, ["nothing of the kind"], random.Random(0)) == ""
-    assert quoted_under(Grammar("regex", "[a-z]*"), ["", "- a"], random.Random(0)) == "a"
+    assert quoted_under(Grammar("regex", "[a-z]*"), ["", "- a", "An A1"], random.Random(0)) == "a"
+    assert quoted_under(Grammar("regex", "(?i)a"), ["a b"], random.Random(0)) == "", "what only a grammar may say"
 
 
 def test_other_grammars_have_no_calls() -> None:

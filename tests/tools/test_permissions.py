@@ -7,7 +7,7 @@ import pytest
 from llmagentos.errors import ConfigError
 from llmagentos.records.message import ToolCall
 from llmagentos.store.store import Store
-from llmagentos.tools.permissions import Permissions, Rule, read_rules
+from llmagentos.tools.permissions import Permissions, Rule, only_refusals, read_rules
 
 
 def decide(rules: list[Rule], name: str, arguments: dict[str, Any] | None = None, declared: bool = False) -> Any:
@@ -18,6 +18,18 @@ def test_everything_is_denied_without_a_rule() -> None:
     decision = decide([], "search")
     assert not decision.allowed
     assert "No rule allows 'search'" in decision.reason
+
+
+def test_a_log_may_have_refusals_alone() -> None:
+    told: list[Any] = []
+
+    def append(kind: str, body: Any, *, sync: bool = False) -> None:
+        told.append((kind, body["tool"], body["allowed"], sync))
+
+    rules = Permissions([Rule("pay", "deny"), Rule("send", "ask")], audit=only_refusals(append))
+    for name in ("look", "pay", "send"):
+        rules.decide(ToolCall(name, {}), process="p", owner="o", declared=True)
+    assert told == [("permission", "pay", False, False), ("permission", "send", False, True)]
 
 
 def test_environments_own_tools_are_allowed_unless_denied() -> None:

@@ -56,6 +56,8 @@ class LessonServices:
 
     engine: TorchEngine
     rollouts: Rollouts
+    scouts: Rollouts
+    """For runs that chance plays alone: of them only those that won are kept."""
     policy: Callable[[LanguageEnvironment], Policy]
     """How an environment is played; release and adapter are replaced."""
     own: Callable[[str], list[Episode]]
@@ -110,8 +112,9 @@ class Lessons:
         tasks = [*drawn[asked.examples :], *repeated]
         more: dict[str, JSON] = {"examples": shown} if shown else {}
         more |= {"explore": asdict(asked.explore)} if asked.explore else {}
+        rollouts = services.scouts if asked.explore is not None and asked.explore.alone else services.rollouts
         runs = self._play(
-            adapter, tasks, asked.samples, asked.temperature, asked.seed, "practice", asked.max_tokens, more
+            adapter, tasks, asked.samples, asked.temperature, asked.seed, "practice", asked.max_tokens, more, rollouts
         )
         if shown:
             renderer = services.engine.renderer
@@ -140,7 +143,7 @@ class Lessons:
         """Training tasks played once each, first with the replies that are given and then as chance has it."""
         usual = self._services.policy(self.env)
         policy = replace(usual, release=self._practice, adapter=None, arguments=alone(usual.arguments))
-        return wander(self._services.rollouts, policy, paths, seed)
+        return wander(self._services.scouts, policy, paths, seed)
 
     def ways(self, count: int) -> list[tuple[str, ...]]:
         """What was said in the agent's own successful training runs: at most `count`, the shortest ones, none twice."""
@@ -346,6 +349,7 @@ class Lessons:
         purpose: str,
         max_tokens: int | None,
         more: dict[str, JSON] | None = None,
+        rollouts: Rollouts | None = None,
     ) -> list[Episode]:
         services, name = self._services, new_id("practice")
         usual = services.policy(self.env)
@@ -354,7 +358,8 @@ class Lessons:
         arguments = alone(usual.arguments) | (more or {})
         with services.engine.serving(name, adapter):
             policy = replace(usual, release=self._practice, adapter=name, sampling=sampling, arguments=arguments)
-            return services.rollouts.play(tasks, policy, samples=samples, labels={"purpose": purpose})
+            playing = rollouts or services.rollouts
+            return playing.play(tasks, policy, samples=samples, labels={"purpose": purpose})
 
 
 def _won(runs: Sequence[Episode]) -> list[Transcript]:

@@ -52,9 +52,13 @@ def quote(kind: str, read: Iterable[str], chance: random.Random) -> JSON:
 
 
 def quote_form(form: str, read: Iterable[str], chance: random.Random) -> str:
-    """A text in this form, a regular expression, that stands in what was `read`; "" where there is none: a move that
-    the rules of a game name, one of the labels that the instructions list."""
-    found = list(dict.fromkeys(match.group() for one in read for match in re.finditer(form, one)))
+    """A text in this form, a regular expression, that stands in what was `read`, no part of a word; "" where there is
+    none: a move that the rules of a game name, one of the labels that the instructions list."""
+    try:
+        whole = re.compile(rf"(?<!\w)(?:{form})(?!\w)")
+    except re.error:  # what grammars allow is not all that Python reads
+        return ""
+    found = list(dict.fromkeys(match.group() for one in read for match in whole.finditer(one)))
     among = [text for text in found if 0 < len(text) <= LONGEST]
     return chance.choice(among) if among else ""
 

@@ -56,6 +56,11 @@ class Exploration:
     follow: tuple[str, ...] = ()
     """What is said first, reply by reply, before chance has the word: the way back to where a run once was."""
 
+    @property
+    def alone(self) -> bool:
+        """Whether chance has all the turns of all runs."""
+        return self.turns >= 1 and self.runs >= 1
+
 
 @dataclass(frozen=True)
 class Opinion:

@@ -122,6 +122,15 @@ class Permissions:
         return PermissionDecision(False, f"A person refused {call.name!r}.", rule)
 
 
+def only_refusals(audit: Audit) -> Audit:
+    """The part of a log that says what was not allowed: for runs of which nothing else is kept."""
+
+    def append(kind: str, body: JSON, *, sync: bool = False) -> object:
+        return audit(kind, body, sync=sync) if isinstance(body, dict) and not body.get("allowed") else None
+
+    return append
+
+
 def read_rules(records: Sequence[Mapping[str, JSON]]) -> tuple[Rule, ...]:
     """Rules from JSON `{"tool", "decision", "arguments"}`; ConfigError for anything else, misspelt fields too."""
     known = {item.name for item in fields(Rule)}
