@@ -27,8 +27,9 @@ TASKS, SAMPLES, ROUNDS = 8, 16, 8
 """Tasks of a round, runs of each, and rounds of a step at most."""
 LONGEST = 0.05
 """Share of all minutes after which no other round of a step begins: the environment may be what is slow."""
-AT_FIRST = 2
-"""Rounds of a step after which, if nothing was won, chance goes on from where it came (`returning`)."""
+AT_FIRST, FEW = 2, 0.5
+"""Rounds of a step after which chance goes on from where it came (`returning`) if fewer than this share of their tasks
+were won."""
 SEARCH, SEARCHED = 0.25, "searched"
 """Share of all minutes that may go into that, half of what is left of it at a time, and under which a run keeps how
 many seconds did."""
@@ -56,10 +57,11 @@ def scout(run: LearningRun, context: LearningContext, tasks: int, own: list[list
         explore = CLOSING if number % 2 else ALONE
         groups = ended(context.practice(adapter, Practice(TASKS, SAMPLES, run.seed(9, number), explore=explore)))
         played, found = played + groups, found + list(filter(is_mixed, groups))
-        if number + 1 == AT_FIRST and not won(found):
+        few = min(tasks, FEW * len(played))
+        if number + 1 == AT_FIRST and len(won(found)) < few:
             searching = context.clock()
             found = _searched(run, context, played, tasks) or found
-            if won(found):
+            if len(won(found)) >= few:
                 break
             began += context.clock() - searching
         if enough(found, CHOICE * tasks) or context.clock() - began > LONGEST * context.minutes * 60:
