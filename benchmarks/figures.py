@@ -266,10 +266,29 @@ def own_runs() -> str:
             rows.append([name, part.machine, seeds, *shares, minutes, str(one["released"])])
     text = (
         "No expert, no right answers, no examples: one command, and what is live then beside the bare model, both held "
-        "to what can be replied there. Of Blackjack's hands 43 % are won at best."
+        "to what can be replied there. Of Blackjack's hands 43 % are won at best; TowerOfHanoi always begins alike, so "
+        "that one way is all there is to learn; the adventure is given nine minutes, the others six. Of the state of "
+        "2026-11-30, before chance went on from where it came, are all but these two."
     )
     columns = ["environment", "machine", "seeds", "before (%)", "after (%)", "minutes", "released"]
     return section("Own runs alone", "own_runs.py", text, table(columns, rows))
+
+
+def scouts() -> str:
+    """Chance alone."""
+    rows = []
+    for part in parts("scouts"):
+        for name, one in part.head["concluded"].items():
+            shares = [ranged(one[key]) for key in ("from the beginning", "going on")]
+            length = ranged(one["length"], "{:.0f}".format) if one["length"] else "–"
+            rows.append([name, part.machine, str(one["seeds"]), *shares, length])
+    text = (
+        "No model, no expert, as many actions on the environment for both: how many of 16 tasks chance wins by runs "
+        "that all begin at the start, and by going on from where it came. TowerOfHanoi and CliffWalking always begin "
+        "alike."
+    )
+    columns = ["environment", "machine", "seeds", "from the beginning (%)", "going on (%)", "actions of a way"]
+    return section("Chance alone", "scouts.py", text, table(columns, rows))
 
 
 def poisoning() -> str:
@@ -351,7 +370,17 @@ def page() -> str:
     """The whole page."""
     curve = "![Held-out success against minutes of learning](../benchmarks/results/learning_curves.svg)"
     curves = section("Learning curves", "learning_curves.py", curve)
-    learned = [skills(), curves, own_runs(), beside_trl(), six_skills(), few_requests(), corrections(), forgetting()]
+    learned = [
+        skills(),
+        curves,
+        own_runs(),
+        scouts(),
+        beside_trl(),
+        six_skills(),
+        few_requests(),
+        corrections(),
+        forgetting(),
+    ]
     rest = [poisoning(), prompt_distillation(), engine(), training(), pairs()]
     return "\n\n".join([FRONT, *learned, *rest]) + "\n"
 
