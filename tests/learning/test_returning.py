@@ -68,6 +68,14 @@ def test_what_wins_one_task_is_tried_in_the_others() -> None:
     assert sum(task.seed == 5 for task, _ in world.runs) <= 4
 
 
+def test_ways_that_are_known_are_tried_first() -> None:
+    world = Corridor(14)
+    right = tuple(MOVES[(place * place + place // 3) % 3] for place in range(14))
+    found = search(world.uniformly(6), world.wander, 60.0, 3, wanted=6, known=[("up",), right], clock=lambda: 0.0)
+    assert len(found) == 6
+    assert len(world.runs) <= 6 * 3, "both ways in each task, and the shortest one of all once more"
+
+
 def test_search_ends_when_as_many_are_won_as_are_wanted_or_time_is_over() -> None:
     world = Corridor(14)
     assert search(world.uniformly(4), world.wander, 60.0, 3, wanted=0, clock=lambda: 0.0) == []
@@ -114,5 +122,7 @@ def test_runs_that_were_not_played_to_their_end_say_nothing_about_rewards() -> N
             return Episode("e", task, run.transcript, run.observation, run.steps, rewards, outcome=run.outcome)
 
     world = Costly(1000)
-    found = search(world.uniformly(1), world.wander, 60.0, 3, wanted=1, clock=lambda: 0.0)
+    known = [("up",) * 9]
+    found = search(world.uniformly(1), world.wander, 60.0, 3, wanted=1, known=known, clock=lambda: 0.0)
+    assert world.runs[0][1] == known[0]
     assert found == [], "40 replies cost as much in every run that was played to its end"

@@ -55,20 +55,22 @@ class Archive:
     repeats: bool = True
     """Whether the same replies led to the same observation so far."""
 
-    def add(self, run: Episode, way: Sequence[str] = (), there: str | None = None) -> None:
-        """Keep where a run came that went a known `way` first, to the observation `there`, and how it ended."""
+    def add(self, run: Episode, way: Sequence[str] | None = None, there: str | None = None) -> None:
+        """Keep where a run came, and how it ended; whether it went a given `way` first, which is known to have led to
+        the observation `there`."""
         self.runs += 1
         if run.outcome not in ENDED:
             return
         seen = [run.observation, *(step.observation for step in run.steps)]
-        self.repeats &= there is None or seen[len(way) : len(way) + 1] == [there]
+        if way is not None and there is not None:
+            self.repeats &= seen[len(way) : len(way) + 1] == [there]
         said = tuple(step.action for step in run.steps)
         for length, observation in enumerate(seen[:-1]):
             known = self.ways.get(observation)
             if known is None or length < len(known):
                 self.ways[observation] = said[:length]
                 self.visits.setdefault(observation, 0)
-        if run.outcome == "truncated" and there is not None and len(said) == len(way) + BEYOND:
+        if way is not None and run.outcome == "truncated" and len(said) == len(way) + BEYOND:
             return  # it was not played to its end
         if self.best is None or _worth(run) > _worth(self.best):
             self.best = run
