@@ -30,22 +30,14 @@ class FaultyServer:
     answers: list[Answer] = field(default_factory=list)
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
-    most_at_once: int = 0
-    _now: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def handle(self, handler: BaseHTTPRequestHandler) -> None:
         with self._lock:
-            self._now += 1
-            self.most_at_once = max(self.most_at_once, self._now)
             self.headers.append(dict(handler.headers))
             self.bodies.append(json.loads(handler.rfile.read(int(handler.headers["content-length"]))))
             answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        try:
-            answer(handler)
-        finally:
-            with self._lock:
-                self._now -= 1
+        answer(handler)
 
 
 def status(code: int, body: Any, **headers: str) -> Answer:
