@@ -52,6 +52,13 @@ def measured(benchmark: str) -> Iterator[tuple[str, str, str, JSON]]:
             yield name, part.machine, str(unit["date"]), unit["results"]
 
 
+def concluded(benchmark: str) -> Iterator[tuple[str, str, JSON]]:
+    """Name, machine and what was concluded of all its seeds."""
+    for part in parts(benchmark):
+        for name, one in part.head["concluded"].items():
+            yield name, part.machine, one
+
+
 def _machine(described: JSON) -> str:
     name = str(described["processor"])
     short = next((maker for maker in ("EPYC", "Xeon") if maker in name), name)
@@ -193,12 +200,11 @@ def _backward(found: JSON) -> str:
 def forgetting() -> str:
     """Own runs beside imitation at equal success."""
     rows = []
-    for part in parts("forgetting"):
-        for how, at in part.head["concluded"].items():
-            for level, one in at.items() if isinstance(at, dict) else ():
-                kl = "KL on the new task"
-                forgotten, moved = ranged(one["forgotten"]), ranged(one[kl], "{:.2f}".format)
-                rows.append([how, level, part.machine, str(one["forgotten"]["seeds"]), forgotten, moved])
+    for how, machine, at in concluded("forgetting"):
+        for level, one in at.items() if isinstance(at, dict) else ():
+            kl = "KL on the new task"
+            forgotten, moved = ranged(one["forgotten"]), ranged(one[kl], "{:.2f}".format)
+            rows.append([how, level, machine, str(one["forgotten"]["seeds"]), forgotten, moved])
     text = (
         "The drills learned on the desk's adapter without replay: points that the desk lost by the time the drills had "
         "reached a level, and KL from before. The published claim is that own runs forget less at equal success "
@@ -233,11 +239,10 @@ def corrections() -> str:
 def few_requests() -> str:
     """Small files."""
     rows = []
-    for part in parts("few_requests"):
-        for each, one in part.head["concluded"].items():
-            shares, seeds = [ranged(one[key]) for key in ("right", "weights", "nearest")], str(one["seeds"])
-            minutes = ranged(one["minutes"], "{:.1f}".format)
-            rows.append([each, part.machine, seeds, *shares, minutes, str(one["released"])])
+    for each, machine, one in concluded("few_requests"):
+        shares, seeds = [ranged(one[key]) for key in ("right", "weights", "nearest")], str(one["seeds"])
+        minutes = ranged(one["minutes"], "{:.1f}".format)
+        rows.append([each, machine, seeds, *shares, minutes, str(one["released"])])
     text = (
         "So many requests of each of 15 banking intents are a team's whole file: how many unseen requests are right in "
         "a chat after one command, and by its two voices alone: the model with what it learned, and the nearest mean "
@@ -259,11 +264,10 @@ def few_requests() -> str:
 def own_runs() -> str:
     """Nobody shows how."""
     rows = []
-    for part in parts("own_runs"):
-        for name, one in part.head["concluded"].items():
-            shares, seeds = [ranged(one[key]) for key in ("before", "after")], str(one["seeds"])
-            minutes = ranged(one["minutes"], "{:.1f}".format)
-            rows.append([name, part.machine, seeds, *shares, minutes, str(one["released"])])
+    for name, machine, one in concluded("own_runs"):
+        shares, seeds = [ranged(one[key]) for key in ("before", "after")], str(one["seeds"])
+        minutes = ranged(one["minutes"], "{:.1f}".format)
+        rows.append([name, machine, seeds, *shares, minutes, str(one["released"])])
     text = (
         "No expert, no right answers, no examples: one command, and what is live then beside the bare model, both held "
         "to what can be replied there. Of Blackjack's hands 43 % are won at best; TowerOfHanoi always begins alike, so "
@@ -277,11 +281,10 @@ def own_runs() -> str:
 def scouts() -> str:
     """Chance alone."""
     rows = []
-    for part in parts("scouts"):
-        for name, one in part.head["concluded"].items():
-            shares = [ranged(one[key]) for key in ("from the beginning", "going on")]
-            length = ranged(one["length"], "{:.0f}".format) if one["length"] else "–"
-            rows.append([name, part.machine, str(one["seeds"]), *shares, length])
+    for name, machine, one in concluded("scouts"):
+        shares = [ranged(one[key]) for key in ("from the beginning", "going on")]
+        length = ranged(one["length"], "{:.0f}".format) if one["length"] else "–"
+        rows.append([name, machine, str(one["seeds"]), *shares, length])
     text = (
         "No model, no expert, as many actions on the environment for both: how many of 16 tasks chance wins by runs "
         "that all begin at the start, and by going on from where it came. TowerOfHanoi and CliffWalking always begin "

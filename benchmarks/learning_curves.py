@@ -29,6 +29,7 @@ from measuring import (
     JSON,
     add_model_options,
     add_results_options,
+    as_share,
     open_units,
     spread,
     tell,
@@ -347,8 +348,7 @@ def show(curves: dict[str, list[JSON]]) -> None:
         table.add_column(column, justify="left" if column == "skill" else "right")
     for skill, curve in curves.items():
         for point in curve:
-            shares = [point[form] for form in ("strict", "lenient")]
-            said = [f"{one['median']:.0%} ({one['lowest']:.0%}-{one['highest']:.0%})" for one in shares]
+            said = [as_share(point[form]) for form in ("strict", "lenient")]
             table.add_row(skill, f"{point['minutes']:.1f}", *said, str(point["seeds"]))
         table.add_section()
     Console(width=100).print(table)

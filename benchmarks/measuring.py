@@ -15,6 +15,7 @@ import statistics
 import sys
 from collections.abc import Callable, Sequence
 from datetime import date
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -81,6 +82,11 @@ def spread(values: Sequence[float], digits: int = 4) -> dict[str, float]:
     }
 
 
+def as_share(found: JSON) -> str:
+    """A spread of shares as tables print it: median and range in percent."""
+    return f"{found['median']:.0%} ({found['lowest']:.0%}-{found['highest']:.0%})"
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """The value below which `share` (0 to 1) of all values lie; no interpolation."""
     ordered = sorted(values)
@@ -137,7 +143,7 @@ class Units:
     """
 
     def __init__(self, path: Path, benchmark: str, machine: JSON, used: dict[str, str], *, fresh: bool = False) -> None:
-        self.path = path
+        self.path, self.benchmark = path, benchmark
         self._head = heading(benchmark, machine, used)
         self._units: dict[str, JSON] = {}
         self._elsewhere: list[JSON] = []
@@ -209,6 +215,28 @@ def open_units(options: argparse.Namespace, benchmark: str) -> Units:
 def _place(head: JSON) -> JSON:
     machine = head.get("machine", {})
     return {key: machine.get(key) for key in COMPARABLE}
+
+
+def measure_seeds(
+    units: Units, options: argparse.Namespace, shared: Path, kept: Sequence[str], measure: Callable[..., JSON]
+) -> dict[str, list[JSON]]:
+    """Measure `options.environment` under each of `options.seeds` by `measure(folder, shared, model, settings)`,
+    and give all units as `seeds_together` does. `kept` are the options that are settings of a unit."""
+    folders = shared / "benchmarks" / units.benchmark
+    for seed in range(options.seeds):
+        for name in options.environment:
+            settings = {key: getattr(options, key) for key in kept} | {"environment": name, "seed": seed}
+            measurement = partial(measure, folders / f"{name}-{seed}", shared, options.model, settings)
+            units.measure(f"{name}, seed {seed}", settings, measurement)
+    return seeds_together(units.results)
+
+
+def seeds_together(results: dict[str, JSON]) -> dict[str, list[JSON]]:
+    """Units that are called `NAME, seed N`, those of each name together."""
+    found: dict[str, list[JSON]] = {}
+    for name, unit in results.items():
+        found.setdefault(name.partition(", seed")[0], []).append(unit)
+    return found
 
 
 def tell(line: str) -> None:

@@ -20,11 +20,20 @@ import argparse
 import shutil
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from corpora import DATA
-from measuring import JSON, add_model_options, add_results_options, open_units, spread, tell, unit_home
+from measuring import (
+    JSON,
+    add_model_options,
+    add_results_options,
+    as_share,
+    measure_seeds,
+    open_units,
+    spread,
+    tell,
+    unit_home,
+)
 from unaided import GRID, LABELS, register
 
 from llmagentos.agent import Agent
@@ -78,7 +87,7 @@ def show(found: dict[str, list[JSON]]) -> JSON:
         one: JSON = {key: spread([unit[key] for unit in units]) for key in (*FIGURES, "minutes")}
         one |= {"released": sum(unit["released"] for unit in units), "seeds": len(units)}
         concluded[name] = one
-        shares = [f"{one[key]['median']:.0%} ({one[key]['lowest']:.0%}-{one[key]['highest']:.0%})" for key in FIGURES]
+        shares = [as_share(one[key]) for key in FIGURES]
         table.add_row(name, *shares, f"{one['minutes']['median']:.1f}", f"{one['released']} of {one['seeds']}")
     Console(width=100).print(table)
     return concluded
@@ -98,15 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     shared = load_settings(options.home).home
     units = open_units(options, "own_runs")
     register(options.data)
-    for seed in range(options.seeds):
-        for name in options.environment:
-            settings = {key: getattr(options, key) for key in ("minutes", "tasks", "model")}
-            settings |= {"environment": name, "seed": seed}
-            folder = shared / "benchmarks" / "own_runs" / f"{name}-{seed}"
-            units.measure(f"{name}, seed {seed}", settings, partial(measure, folder, shared, options.model, settings))
-    found: dict[str, list[JSON]] = {}
-    for unit_name, unit in units.results.items():
-        found.setdefault(unit_name.partition(", seed")[0], []).append(unit)
+    found = measure_seeds(units, options, shared, ("minutes", "tasks", "model"), measure)
     units.write(concluded=show(found))
     print(f"written to {options.results}")
 

@@ -15,16 +15,25 @@ import argparse
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from statistics import median
 
-from measuring import JSON, add_model_options, add_results_options, open_units, spread, tell, unit_home
+from measuring import (
+    JSON,
+    add_model_options,
+    add_results_options,
+    as_share,
+    measure_seeds,
+    open_units,
+    spread,
+    tell,
+    unit_home,
+)
 
 from llmagentos.agentos import AgentOS
 from llmagentos.config import load_settings
 from llmagentos.kernel.rollouts import Policy
-from llmagentos.learning.returning import Path as Way
+from llmagentos.learning.context import Path as Way
 from llmagentos.learning.returning import search, wander
 from llmagentos.learning.strategy import ALONE
 from llmagentos.records.episode import Episode
@@ -52,7 +61,7 @@ def measure(folder: Path, shared: Path, model: str, settings: JSON) -> JSON:
     with AgentOS(unit_home(folder, shared, settings), model) as system:
         env = system.make_environment(name)
         tasks = env.tasks("train", int(settings["tasks"]), seed=seed)
-        policy = replace(system.cycle.players.policy(env, system.cycle.parts.releases.live()), adapter=None)
+        policy = system.cycle.players.policy(env, system.cycle.parts.releases.live())
         begun = uniformly(system, policy, tasks, seed * 1000)
         found: JSON = {"from the beginning": _from_the_beginning(system, policy, tasks, begun, most, seed)}
         found["going on"] = _going_on(system, policy, tasks, begun, most, seed)
@@ -117,7 +126,7 @@ def show(found: dict[str, list[JSON]]) -> JSON:
         lengths = [unit["going on"]["length"] for unit in units if unit["going on"]["length"] is not None]
         one |= {"length": spread(lengths) if lengths else None, "seeds": len(units)}
         concluded[name] = one
-        shares = [f"{one[way]['median']:.0%} ({one[way]['lowest']:.0%}-{one[way]['highest']:.0%})" for way in WAYS]
+        shares = [as_share(one[way]) for way in WAYS]
         table.add_row(name, *shares, f"{one['length']['median']:.0f}" if lengths else "-")
     Console(width=100).print(table)
     return concluded
@@ -135,15 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     shared = load_settings(options.home).home
     units = open_units(options, "scouts")
-    for seed in range(options.seeds):
-        for name in options.environment:
-            settings = {key: getattr(options, key) for key in ("actions", "tasks", "model")}
-            settings |= {"environment": name, "seed": seed}
-            folder = shared / "benchmarks" / "scouts" / f"{name}-{seed}"
-            units.measure(f"{name}, seed {seed}", settings, partial(measure, folder, shared, options.model, settings))
-    found: dict[str, list[JSON]] = {}
-    for unit_name, unit in units.results.items():
-        found.setdefault(unit_name.partition(", seed")[0], []).append(unit)
+    found = measure_seeds(units, options, shared, ("actions", "tasks", "model"), measure)
     units.write(concluded=show(found))
     print(f"written to {options.results}")
 

@@ -36,7 +36,9 @@ from measuring import (
     JSON,
     add_model_options,
     add_results_options,
+    as_share,
     open_units,
+    seeds_together,
     spread,
     tell,
     unit_home,
@@ -295,14 +297,6 @@ def figures(episodes: Sequence[Episode]) -> JSON:
 # From units to a table.
 
 
-def by_skill(results: dict[str, JSON]) -> dict[str, list[JSON]]:
-    """The units of each skill, one for each seed."""
-    found: dict[str, list[JSON]] = {}
-    for name, unit in results.items():
-        found.setdefault(name.partition(", seed")[0], []).append(unit)
-    return found
-
-
 def conclude(found: dict[str, list[JSON]]) -> JSON:
     """Strict success of each skill's stages over its seeds: median and range, and the minutes."""
     concluded: JSON = {}
@@ -333,10 +327,10 @@ def show(concluded: JSON) -> None:
         table.add_column(column, justify="left" if column in ("skill", "stage") else "right")
     for skill, stages in concluded.items():
         for name, one in stages.items():
-            strict = one["strict"]
-            said = f"{strict['median']:.0%} ({strict['lowest']:.0%}-{strict['highest']:.0%})"
             minutes = f"{one['minutes']['median']:.1f}"
-            table.add_row(skill, name, said, f"{one['lenient']['median']:.0%}", minutes, str(one["seeds"]))
+            table.add_row(
+                skill, name, as_share(one["strict"]), f"{one['lenient']['median']:.0%}", minutes, str(one["seeds"])
+            )
             for kind in KINDS:
                 if kind in one:
                     table.add_row("", f"  of these, {kind}", f"{one[kind]['median']:.0%}")
@@ -399,7 +393,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             folder = work / f"{skill}-{seed}"
             measure = partial(measure_unit, folder, shared, options.model, plan, environment, settings)
             units.measure(f"{skill}, seed {seed}", settings, measure)
-    concluded = conclude(by_skill(units.results))
+    concluded = conclude(seeds_together(units.results))
     units.write(concluded=concluded)
     show(concluded)
     print(f"written to {options.results}")

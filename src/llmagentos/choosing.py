@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from llmagentos.kernel.rollouts import Rollouts
+from llmagentos.learning.context import Path
 from llmagentos.learning.replying import alone
-from llmagentos.learning.returning import Path, Wander, search, wander
+from llmagentos.learning.returning import Wander, search, wander
 from llmagentos.learning.strategy import (
     PROBE_SAMPLES,
     PROBE_TASKS,
@@ -108,17 +109,16 @@ class Choosing:
         began = time.monotonic()
         for number, explore in enumerate(chances(runs)):
             played += self.probe(env, seed=seed + number, seconds=seconds, on_progress=on_progress, explore=explore)
-            left = (seconds or MOST_SEARCHING) - (time.monotonic() - began)
-            if explore is QUICKLY[-1] and number + 1 == len(QUICKLY) and not any(map(is_mixed, played)):
-                played += search(played, self._wander(env, left / 2, on_progress), left / 2, seed, wanted=1)
+            if explore.alone and number + 1 == len(QUICKLY) and not any(map(is_mixed, played)):
+                left = ((seconds or MOST_SEARCHING) - (time.monotonic() - began)) / 2
+                played += search(played, self._wander(env, left, on_progress), left, seed, wanted=1)
             if any(map(is_mixed, played)) or (seconds is not None and time.monotonic() - began >= seconds):
                 break
         return played
 
     def _wander(self, env: LanguageEnvironment, seconds: float, on_progress: OnProgress) -> Wander:
         """Runs of chance on training tasks, from where it came before."""
-        usual = self._players.policy(env, self._players.releases.live())
-        policy = replace(usual, adapter=None, arguments=alone(usual.arguments))
+        policy = self._players.policy(env, self._players.releases.live())
         began, counts = time.monotonic(), {"runs": 0.0, "won": 0.0}
 
         def play(paths: Sequence[Path], seed: int) -> list[Episode]:

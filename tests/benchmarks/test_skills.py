@@ -9,6 +9,7 @@ from pathlib import Path
 import corpora
 import pytest
 import skills
+from measuring import seeds_together
 
 from llmagentos.environments.request_cases import Requests, gather
 from llmagentos.environments.request_columns import Columns
@@ -94,5 +95,5 @@ def test_kinds_of_requests_are_summed_where_they_were_told_apart() -> None:
     old = {"strict": 0.7, "lenient": 0.7, "minutes": 2.0}
     new = {**old, "calls": {"strict": 0.9}, "no call": {"strict": 0.1}}
     units = {"CLINC150, seed 0": {"stages": {"imitation": old}}, "CLINC150, seed 1": {"stages": {"imitation": new}}}
-    found = skills.conclude(skills.by_skill(units))["CLINC150"]["imitation"]
+    found = skills.conclude(seeds_together(units))["CLINC150"]["imitation"]
     assert (found["seeds"], found["calls"]["median"], found["no call"]["median"]) == (2, 0.9, 0.1)

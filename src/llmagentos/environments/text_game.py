@@ -23,14 +23,14 @@ from functools import lru_cache
 from numbers import Real
 from typing import Any
 
-from llmagentos.environments.adapter import split_seed
+from llmagentos.environments.adapter import THRESHOLD, split_seed
 from llmagentos.environments.language import LanguageEnvironment, StepResult, check_action, check_unchanged
 from llmagentos.errors import ConfigError, EnvironmentFault, LLMAgentOSError, MissingExtraError
 from llmagentos.records.identity import JSON
 
 NAME = "TextGame-v0"
 
-OURS = ("replies", "reward_threshold")
+OURS = ("replies", THRESHOLD)
 """Options that the game itself does not take."""
 
 MOST_CHARACTERS = 4_000
@@ -58,7 +58,7 @@ class TextGame(LanguageEnvironment):
         super().__init__(NAME)
         self._options = options
         self._game = make_game({key: value for key, value in options.items() if key not in OURS})
-        self._threshold = _share(options.get("reward_threshold", 1.0))
+        self._threshold = _share(options.get(THRESHOLD, 1.0))
         kind: Any = type(self._game)
         self._replies = str(options["replies"]) if "replies" in options else move_form(kind)
         self._random: Any = None
@@ -166,9 +166,7 @@ def make_game(options: dict[str, JSON]) -> Any:
 
 def _share(threshold: JSON) -> float:
     if not isinstance(threshold, int | float) or not 0 < threshold <= 1:
-        raise ConfigError(
-            f"{NAME}: reward_threshold={threshold!r}. Give a share of the game's reward, above 0 up to 1."
-        )
+        raise ConfigError(f"{NAME}: {THRESHOLD}={threshold!r}. Give a share of the game's reward, above 0 up to 1.")
     return float(threshold)
 
 

@@ -21,6 +21,9 @@ from llmagentos.records.release import Candidate
 from llmagentos.records.task import Task
 from llmagentos.records.transcript import Transcript
 
+Path: TypeAlias = tuple[Task, Sequence[str]]
+"""A task, and the replies that are given in it."""
+
 
 class Checkpoint(Protocol):
     """Where a learner keeps what it needs to go on after a kill."""
@@ -130,9 +133,9 @@ class LearningContext:
     """(count, seed) -> those answers alone: where the model should stay as it is."""
     corrections: Callable[[FusedAdapter, Practice], list[Corrected]] = lambda adapter, asked: []
     """Own runs under an adapter as an expert corrects them; none where there is no expert."""
-    retrace: Callable[[Sequence[tuple[Task, Sequence[str]]]], list[Episode]] = lambda paths: []
+    retrace: Callable[[Sequence[Path]], list[Episode]] = lambda paths: []
     """Tasks played once more, each with the replies that are given; nothing is sampled."""
-    wander: Callable[[Sequence[tuple[Task, Sequence[str]]], int], list[Episode]] = lambda paths, seed: []
+    wander: Callable[[Sequence[Path], int], list[Episode]] = lambda paths, seed: []
     """(paths, seed) -> tasks played once, each first with the replies that are given and then as chance has it."""
     ways: Callable[[int], list[tuple[str, ...]]] = lambda count: []
     """What was said in the agent's own successful training runs so far, chance's too: the shortest ones, none twice."""

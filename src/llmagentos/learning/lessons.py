@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from llmagentos.errors import LearningError
 from llmagentos.experience.feedback import Judged
 from llmagentos.kernel.rollouts import Policy, Rollouts
-from llmagentos.learning.context import Briefing, Corrected, Practice, Score
+from llmagentos.learning.context import Briefing, Corrected, Path, Practice, Score
 from llmagentos.learning.general import rendered
 from llmagentos.learning.replying import alone
 from llmagentos.learning.returning import wander
@@ -110,19 +110,14 @@ class Lessons:
         if asked.examples and not shown:
             return []
         tasks = [*drawn[asked.examples :], *repeated]
-        more: dict[str, JSON] = {"examples": shown} if shown else {}
-        more |= {"explore": asdict(asked.explore)} if asked.explore else {}
-        rollouts = services.scouts if asked.explore is not None and asked.explore.alone else services.rollouts
-        runs = self._play(
-            adapter, tasks, asked.samples, asked.temperature, asked.seed, "practice", asked.max_tokens, more, rollouts
-        )
+        runs = self._play(adapter, tasks, asked, "practice", {"examples": shown} if shown else {})
         if shown:
             renderer = services.engine.renderer
             brief = self._brief(env)
             runs = [replace(run, transcript=without_examples(env, run, renderer, brief)) for run in runs]
         return [runs[at : at + asked.samples] for at in range(0, len(runs), asked.samples)]
 
-    def retrace(self, paths: Sequence[tuple[Task, Sequence[str]]]) -> list[Episode]:
+    def retrace(self, paths: Sequence[Path]) -> list[Episode]:
         """Training tasks played once more, each with the replies that are given, in the usual number of actions."""
         following = (iter(replies) for _, replies in paths)
 
@@ -139,25 +134,22 @@ class Lessons:
             labels={"purpose": "practice"},
         )
 
-    def wander(self, paths: Sequence[tuple[Task, Sequence[str]]], seed: int) -> list[Episode]:
+    def wander(self, paths: Sequence[Path], seed: int) -> list[Episode]:
         """Training tasks played once each, first with the replies that are given and then as chance has it."""
-        usual = self._services.policy(self.env)
-        policy = replace(usual, release=self._practice, adapter=None, arguments=alone(usual.arguments))
+        policy = replace(self._services.policy(self.env), release=self._practice)
         return wander(self._services.scouts, policy, paths, seed)
 
     def ways(self, count: int) -> list[tuple[str, ...]]:
         """What was said in the agent's own successful training runs: at most `count`, the shortest ones, none twice."""
-        runs = self._services.own(self.env.skill)
-        return sorted({tuple(step.action for step in run.steps) for run in runs}, key=lambda way: (len(way), way))[
-            :count
-        ]
+        ways = {tuple(step.action for step in run.steps) for run in self._services.own(self.env.skill)}
+        return sorted(ways, key=lambda way: (len(way), way))[:count]
 
     def corrections(self, adapter: FusedAdapter, asked: Practice) -> list[Corrected]:
         """Own runs on fresh training tasks, corrected by the expert where the environment has one."""
         tasks = self.env.tasks("train", asked.tasks, seed=asked.seed)
         if not tasks or self.env.expert(tasks[0]) is None:
             return []
-        runs = self._play(adapter, tasks, asked.samples, asked.temperature, asked.seed, "practice", asked.max_tokens)
+        runs = self._play(adapter, tasks, asked, "practice")
         renderer = self._services.engine.renderer
         found = [one for run in runs for one in corrected_runs(self.env, run, renderer)]
         if not found and all(run.error for run in runs):
@@ -184,7 +176,7 @@ class Lessons:
     def evaluate(self, adapter: FusedAdapter, arguments: dict[str, JSON] | None = None) -> Score:
         """Success on a few development tasks, always the same; `arguments` of the program besides the usual ones."""
         tasks = self.env.tasks("development", self._services.development_tasks, seed=self._seed)
-        runs = self._play(adapter, tasks, 1, 0.0, 0, "development", None, arguments)
+        runs = self._play(adapter, tasks, Practice(len(tasks), 1, 0, temperature=0.0), "development", arguments)
         count = len(runs)
         return Score(
             sum(run.success for run in runs) / count, sum(run.lenient or run.success for run in runs) / count, count
@@ -343,23 +335,20 @@ class Lessons:
         self,
         adapter: FusedAdapter,
         tasks: Sequence[Task],
-        samples: int,
-        temperature: float,
-        seed: int,
+        asked: Practice,
         purpose: str,
-        max_tokens: int | None,
         more: dict[str, JSON] | None = None,
-        rollouts: Rollouts | None = None,
     ) -> list[Episode]:
-        services, name = self._services, new_id("practice")
+        """`tasks` as is `asked` for, with `more` arguments of the program."""
+        services, name, explore = self._services, new_id("practice"), asked.explore
         usual = services.policy(self.env)
-        length = max_tokens or usual.sampling.max_tokens
-        sampling = replace(usual.sampling, max_tokens=length, temperature=temperature, top_p=1.0, seed=seed)
-        arguments = alone(usual.arguments) | (more or {})
+        length = asked.max_tokens or usual.sampling.max_tokens
+        sampling = replace(usual.sampling, max_tokens=length, temperature=asked.temperature, top_p=1.0, seed=asked.seed)
+        arguments = alone(usual.arguments) | (more or {}) | ({"explore": asdict(explore)} if explore else {})
+        rollouts = services.scouts if explore is not None and explore.alone else services.rollouts
         with services.engine.serving(name, adapter):
             policy = replace(usual, release=self._practice, adapter=name, sampling=sampling, arguments=arguments)
-            playing = rollouts or services.rollouts
-            return playing.play(tasks, policy, samples=samples, labels={"purpose": purpose})
+            return rollouts.play(tasks, policy, samples=asked.samples, labels={"purpose": purpose})
 
 
 def _won(runs: Sequence[Episode]) -> list[Transcript]:

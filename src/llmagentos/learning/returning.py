@@ -19,12 +19,13 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TypeAlias
 
 from llmagentos.kernel.rollouts import Policy, Rollouts, Series
+from llmagentos.learning.context import Path
 from llmagentos.learning.groups import ENDED
+from llmagentos.learning.replying import alone
 from llmagentos.learning.strategy import ALONE, CLOSING
 from llmagentos.records.episode import Episode
 from llmagentos.records.task import Task
 
-Path: TypeAlias = tuple[Task, Sequence[str]]
 Wander: TypeAlias = Callable[[Sequence[Path], int], list[Episode]]
 """(paths, seed) -> runs that follow each path, then chance."""
 
@@ -152,13 +153,14 @@ def search(
 
 def wander(rollouts: Rollouts, policy: Policy, paths: Sequence[Path], seed: int) -> list[Episode]:
     """One run of each path: its replies first, then some of chance alone, which closes in words now and then where
-    `seed` is odd (see `scouting`)."""
-    several = []
+    `seed` is odd (see `scouting`). Of `policy`, which says how the environment is played, no adapter is asked."""
+    several, arguments = [], alone(policy.arguments)
     for number, (task, way) in enumerate(paths):
         explore = asdict(replace(CLOSING if seed % 2 else ALONE, follow=tuple(way)))
         one = replace(
             policy,
-            arguments=policy.arguments | {"explore": explore},
+            adapter=None,
+            arguments=arguments | {"explore": explore},
             sampling=replace(policy.sampling, seed=seed * RUNS + number),
             limits=replace(policy.limits, steps=min(policy.limits.steps, len(way) + BEYOND)),
         )
